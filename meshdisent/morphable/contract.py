@@ -1,0 +1,381 @@
+"""What every morphable model can do, and the one file format that all of them share.
+
+A morphable model turns a scan into an identity code and an expression code, and codes into a scan. ``editing``,
+``evaluation`` and the command line are written against this class and nothing else, so a linear model and a deep
+one are used alike. Vertices are in millimeters on both sides: normalization is the model's own business.
+"""
+
+import importlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from meshdisent.errors import DataError, ModelFileError, TopologyError
+from meshdisent.mesh.topology import Topology
+from meshdisent.metrics import moving_vertices
+
+if TYPE_CHECKING:
+    from meshdisent.data.dataset import ScanDataset
+
+#: The classes that :func:`load` can build, found by name and imported when asked for.
+MODELS = {
+    "wsdf": ("meshdisent.morphable.wsdf", "WSDF"),
+    "linear": ("meshdisent.morphable.linear", "LinearModel"),
+}
+
+
+class Codes(NamedTuple):
+    """An identity code and an expression code for each scan of a batch."""
+
+    identity: Float[Tensor, "batch identity"]
+    expression: Float[Tensor, "batch expression"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Scans as a training step sees them. Vertices in mm; ``expression`` is -1 where the label is unknown."""
+
+    vertices: Float[Tensor, "batch vertex 3"]
+    subject: Int[Tensor, " batch"]
+    expression: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Player:
+    """A set of parameters and the objective that they minimize. WSDF has one, an adversarial model two."""
+
+    name: str
+    parameters: Callable[[], Iterable[nn.Parameter]]
+    #: (batch, noise generator) -> unweighted terms by name. May update buffers that have no gradient, such as a bank.
+    objective: Callable[[Batch, torch.Generator], dict[str, Tensor]]
+    #: Weight of each term in the sum that is minimized; a term without a weight is only reported.
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodePrior:
+    """Where codes are likely: a Gaussian for each factor, measured on the training scans."""
+
+    identity_mean: Float[Tensor, " identity"]
+    identity_factor: Float[Tensor, "identity identity"]
+    expression_mean: Float[Tensor, " expression"]
+    expression_factor: Float[Tensor, "expression expression"]
+
+    def sample(self, count: int, generator: torch.Generator) -> Codes:
+        """Draw ``count`` pairs of codes; ``factor @ factor.T`` is the covariance."""
+        draw = []
+        for mean, factor in (
+            (self.identity_mean, self.identity_factor),
+            (self.expression_mean, self.expression_factor),
+        ):
+            noise = torch.randn(count, len(mean), generator=generator, dtype=mean.dtype).to(mean.device)
+            draw.append(mean + noise @ factor.T)
+        return Codes(*draw)
+
+    def standard_deviations(self) -> Codes:
+        """Standard deviation of each code entry over the training scans, (1, I) and (1, E)."""
+        return Codes(self.identity_factor.norm(dim=1)[None], self.expression_factor.norm(dim=1)[None])
+
+
+@dataclass(kw_only=True)
+class ModelCard:
+    """What a model file tells about how the model came to be. Plain values only; written as JSON."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data_hash: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class MorphableModel(nn.Module, ABC):
+    """A model of registered scans of one topology (see the module's first lines).
+
+    Attributes
+    ----------
+    topology : The topology of all scans that go in and come out.
+    moving : (V,) True for the 30 % of vertices that expressions move most on the training scans.
+    card : How the model was made.
+    """
+
+    name: ClassVar[str]
+    #: Names of buffers or submodules that a model file leaves out because only training needs them.
+    training_only: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, topology: Topology, identity_size: int, expression_size: int):
+        super().__init__()
+        self.topology = topology
+        self.identity_size = identity_size
+        self.expression_size = expression_size
+        self.card = ModelCard()
+        self.register_buffer("moving", torch.zeros(topology.vertex_count, dtype=torch.bool))
+        for factor, size in (("identity", identity_size), ("expression", expression_size)):
+            self.register_buffer(f"{factor}_mean", torch.zeros(size))
+            self.register_buffer(f"{factor}_factor", torch.eye(size))
+
+    @abstractmethod
+    def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
+        """Codes of scans in mm: the mean of the posterior, without noise."""
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
+        """Scans in mm from codes."""
+
+    @abstractmethod
+    def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
+        """The face of an identity code at rest, in mm: the only definition of neutral."""
+
+    @abstractmethod
+    def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
+        """That expression on no one in particular, in mm (the published E_exp looks at these)."""
+
+    @abstractmethod
+    def config_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON values, enough for :meth:`from_parts`."""
+
+    @classmethod
+    @abstractmethod
+    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> Self:
+        """Build the model from what a file holds; ``state`` may lack what is only needed in training."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, scans: "ScanDataset", recipe: Any = None) -> Self:
+        """Train on the training split of a dataset and return the model, ready to use."""
+
+    def prior(self) -> CodePrior:
+        """Where codes are likely: for sampling, fitting and uncertainty."""
+        return CodePrior(
+            identity_mean=self.identity_mean,
+            identity_factor=self.identity_factor,
+            expression_mean=self.expression_mean,
+            expression_factor=self.expression_factor,
+        )
+
+    def check_scan(self, vertex_count: int, faces: np.ndarray | None, where: str) -> None:
+        """Raise :class:`TopologyError` unless a scan fits this model's topology."""
+        self.topology.check(vertex_count, faces, where)
+
+    @torch.no_grad()
+    def calibrate(self, scans: "ScanDataset", pseudo_neutrals: np.ndarray | None = None) -> None:
+        """Measure on the training scans where codes lie and which vertices expressions move.
+
+        ``pseudo_neutrals`` (S, V, 3) stand in for the subjects whose true neutral is unknown.
+        """
+        self.eval()
+        codes = [self.encode(batch) for batch in _blocks(scans, scans.rows("train"), self._like())]
+        for factor, values in (
+            ("identity", torch.cat([c.identity for c in codes])),
+            ("expression", torch.cat([c.expression for c in codes])),
+        ):
+            mean, spread = _gaussian(values)
+            getattr(self, f"{factor}_mean").copy_(mean)
+            getattr(self, f"{factor}_factor").copy_(spread)
+        self.moving.copy_(torch.from_numpy(expression_mask(scans, pseudo_neutrals)))
+
+    def _like(self) -> Tensor:
+        """A tensor of the model's floating type, on its device."""
+        return self.identity_mean
+
+    def save(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        """Write a self-contained model file: weights, topology, configuration and card; nothing in it can run."""
+        left_out = tuple(f"{name}." for name in self.training_only) + self.training_only
+        state = {k: v for k, v in self.state_dict().items() if not k.startswith(left_out)}
+        write_tensors(
+            path,
+            {f"state/{k}": v for k, v in state.items()} | topology_tensors(self.topology),
+            self.metadata("meshdisent.model"),
+            overwrite,
+        )
+
+    def metadata(self, kind: str) -> dict[str, str]:
+        """The JSON values that stand in the head of a model file or checkpoint."""
+        from meshdisent import __version__
+
+        return {
+            "format": kind,
+            "format_version": str(FORMAT_VERSION),
+            "class": self.name,
+            "config": json.dumps(self.config_dict(), sort_keys=True),
+            "card": json.dumps(vars(self.card), sort_keys=True),
+            "topology_hash": self.topology.topology_hash,
+            "template_hash": self.topology.template_hash,
+            "version": __version__,
+        }
+
+
+FORMAT_VERSION = 1
+
+
+def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> MorphableModel:
+    """Open a model by zoo name, file or run folder, ready to use.
+
+    Raises
+    ------
+    ModelFileError : If there is no such model, or the file is damaged, foreign or of a newer version.
+
+    Examples
+    --------
+    >>> model = load(folder / "model.safetensors")
+    >>> model.topology.vertex_count
+    162
+    """
+    path = find_model(path_or_name)
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != "meshdisent.model":
+        raise ModelFileError(
+            f"{path} says it is {metadata.get('format', 'nothing that we know')!r}; wanted a meshdisent model file. "
+            "Give the model.safetensors of a training run, a run folder, or a name from `meshdisent models`."
+        )
+    return build_model(path, tensors, metadata).to(device).eval()
+
+
+def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> MorphableModel:
+    """The model that a file's tensors and metadata describe (model files and checkpoints alike)."""
+    version = metadata.get("format_version", "")
+    if version != str(FORMAT_VERSION):
+        raise ModelFileError(
+            f"{path} has format version {version or 'unknown'}; this program reads version {FORMAT_VERSION}. "
+            "Install a newer meshdisent, or train the model again."
+        )
+    if metadata.get("class") not in MODELS:
+        raise ModelFileError(f"{path} holds a model of class {metadata.get('class')!r}; known are {sorted(MODELS)}.")
+    module, class_name = MODELS[metadata["class"]]
+    kind: type[MorphableModel] = getattr(importlib.import_module(module), class_name)
+    try:
+        topology = topology_from_tensors(tensors)
+        state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
+        model = kind.from_parts(json.loads(metadata["config"]), topology, state)
+        card = json.loads(metadata.get("card", "{}"))
+        model.card = ModelCard(**card)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} is not a whole {class_name} model: {error}. Copy the file again, or train the model again."
+        ) from error
+    if topology.template_hash != metadata.get("template_hash"):
+        raise ModelFileError(
+            f"{path} holds a template with hash {topology.template_hash} but says {metadata.get('template_hash')}. "
+            "The file was altered or damaged: copy it again."
+        )
+    return model
+
+
+def find_model(path_or_name: str | os.PathLike) -> Path:
+    """The file that a zoo name, a file or a run folder means."""
+    from meshdisent.zoo_index import find_zoo_weights, zoo_names
+
+    path = Path(path_or_name)
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    if path.is_file():
+        return path
+    weights = find_zoo_weights(str(path_or_name))
+    if weights is not None:
+        return weights
+    what = "a folder without a model.safetensors" if path.is_dir() else "neither a file, a run folder nor a zoo model"
+    raise ModelFileError(
+        f"{path_or_name} is {what}. Models in the zoo: {', '.join(zoo_names(with_weights=True)) or 'none'}."
+    )
+
+
+def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: dict[str, str], overwrite: bool) -> None:
+    """Write tensors and a JSON head as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    from meshdisent.files import writing
+
+    own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with writing(path, overwrite) as aside:
+        save_file(own, aside, metadata=metadata)
+
+
+def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its head."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(
+            f"{path} could not be read as safetensors ({error}). It is damaged or no model file; copy it again."
+        ) from error
+
+
+def topology_tensors(topology: Topology) -> dict[str, Tensor]:
+    """A topology as tensors for a model file."""
+    regions = {f"topology/regions/{name}": torch.from_numpy(rows) for name, rows in topology.regions.items()}
+    return {
+        "topology/template": torch.from_numpy(np.asarray(topology.template, np.float64)),
+        "topology/faces": torch.from_numpy(np.asarray(topology.faces, np.int64)),
+        **regions,
+    }
+
+
+def topology_from_tensors(tensors: dict[str, Tensor]) -> Topology:
+    """The topology that :func:`topology_tensors` wrote."""
+    prefix = "topology/regions/"
+    return Topology(
+        template=tensors["topology/template"].double().numpy(),
+        faces=tensors["topology/faces"].numpy(),
+        regions={k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)},
+    )
+
+
+def expression_mask(scans: "ScanDataset", pseudo_neutrals: np.ndarray | None = None) -> Bool[np.ndarray, " vertex"]:
+    """The 30 % of vertices that expressions move most on the training scans.
+
+    Measured from true neutrals where they are known, else from ``pseudo_neutrals`` (S, V, 3), else from each subject's
+    mean training scan.
+    """
+    rows = scans.rows("train")
+    if len(rows) == 0:
+        raise DataError("The dataset has no training scans; the moving vertices are measured on them. "
+                        "Prepare it with a training split.")
+    neutrals, known = scans.neutrals()
+    total = np.zeros(scans.topology.vertex_count)
+    for subject in np.unique(scans.subject[rows]):
+        own = scans.vertices(rows[scans.subject[rows] == subject])
+        if known[subject]:
+            rest = neutrals[subject]
+        else:
+            rest = own.mean(0) if pseudo_neutrals is None else pseudo_neutrals[subject]
+        total += np.linalg.norm(own - rest, axis=2).sum(0)
+    return moving_vertices(total / len(rows))
+
+
+def _blocks(scans: "ScanDataset", rows: np.ndarray, like: Tensor, size: int = 256) -> Iterator[Tensor]:
+    """Vertices of some rows, a block at a time, as tensors of the type and on the device of ``like``."""
+    if len(rows) == 0:
+        raise DataError("The dataset has no training scans. Prepare it with a training split.")
+    for start in range(0, len(rows), size):
+        yield torch.from_numpy(scans.vertices(rows[start : start + size])).to(like)
+
+
+def _gaussian(values: Float[Tensor, "scan code"]) -> tuple[Tensor, Tensor]:
+    """Mean and a lower factor of the covariance; a code that never changes keeps a tiny spread, not a failure."""
+    mean = values.mean(0)
+    centered = (values - mean).double()
+    covariance = centered.T @ centered / max(len(values) - 1, 1)
+    floor = 1e-12 + 1e-9 * covariance.diagonal().mean()
+    factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(mean), dtype=torch.float64, device=mean.device))
+    return mean, factor.to(values)
+
+
+def refuse_other_topology(model: MorphableModel, topology: Topology, where: str) -> None:
+    """Raise :class:`TopologyError`, with both hashes, unless a dataset has the model's topology."""
+    if topology.topology_hash != model.topology.topology_hash:
+        raise TopologyError(
+            f"{where} has topology {topology.topology_hash} ({topology.vertex_count} vertices, {len(topology.faces)} "
+            f"faces); the model wants {model.topology.topology_hash} ({model.topology.vertex_count} vertices, "
+            f"{len(model.topology.faces)} faces). Prepare the scans with the topology that the model was trained on."
+        )
