@@ -1,0 +1,70 @@
+# Two commands set everything up on a bare machine (python3, venv and make; no root, no GPU, no screen):
+#   make quickstart   the main job on synthetic heads, from scans to a report with pictures
+#   make test         the tests
+# The rest is for who works on the code. Paths are relative and quoted, so a folder with a space in its name is fine.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --constraint constraints.txt --editable
+PACKAGE := setup.cfg constraints.txt pyproject.toml
+
+.PHONY: help quickstart test check lint format types imports docs clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make quickstart   install into .venv, then run the main job on synthetic heads: quickstart/report.html'
+	@echo 'make test         install into .venv, then run the tests (arguments: make test PYTEST="-k spirals")'
+	@echo 'make check        lint, format, types, import rules and docs, as the continuous build runs them'
+	@echo 'make docs         the documentation: docs/_build/html/index.html'
+	@echo 'make clean        remove what these commands made, .venv included'
+
+quickstart: .venv/installed
+	$(BIN)/meshdisent quickstart --out quickstart --overwrite
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: lint format types imports docs
+
+lint: .venv/installed-dev
+	$(BIN)/python -m ruff check .
+
+format: .venv/installed-dev
+	$(BIN)/python -m ruff format --check .
+
+types: .venv/installed-dev
+	$(BIN)/python -m mypy
+
+imports: .venv/installed-dev
+	$(BIN)/lint-imports
+
+docs: .venv/installed-dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html is ready'
+
+clean:
+	rm -rf .venv build dist docs/_build meshdisent.egg-info quickstart
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find meshdisent tests docs data_prep -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of packages: what is newer than its stamp is installed again, the rest is not touched.
+.venv/made:
+	@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("meshdisent needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12")'
+	"$(PYTHON)" -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/made $(PACKAGE)
+	@echo 'Installing meshdisent and what it needs into .venv (once; a few minutes)'
+	$(INSTALL) .
+	@touch $@
+
+.venv/installed-test: .venv/made $(PACKAGE)
+	@echo 'Installing meshdisent, what it needs and the test tools into .venv (once; a few minutes)'
+	$(INSTALL) '.[test]'
+	@touch $@ .venv/installed
+
+.venv/installed-dev: .venv/made $(PACKAGE)
+	@echo 'Installing meshdisent and all tools of its developers into .venv (once; a few minutes)'
+	$(INSTALL) '.[dev,docs]'
+	@touch $@ .venv/installed-test .venv/installed

@@ -1,0 +1,45 @@
+"""Disentangled morphable models of registered 3D faces: who it is and what the face does, told apart.
+
+The names below are the whole public list; each is imported when it is first asked for, so that ``import meshdisent``
+stays quick. What is not here may change from one version to the next.
+
+Examples
+--------
+>>> import meshdisent
+>>> sorted(meshdisent.__all__)
+['LinearModel', 'Mesh', 'ScanDataset', 'WSDF', '__version__', 'load']
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshdisent.data.dataset import ScanDataset
+    from meshdisent.mesh.mesh import Mesh
+    from meshdisent.morphable.contract import load
+    from meshdisent.morphable.linear import LinearModel
+    from meshdisent.morphable.wsdf import WSDF
+
+__version__ = "0.1.0"
+
+__all__ = ["WSDF", "LinearModel", "Mesh", "ScanDataset", "__version__", "load"]
+
+_HOMES = {
+    "WSDF": "meshdisent.morphable.wsdf",
+    "LinearModel": "meshdisent.morphable.linear",
+    "Mesh": "meshdisent.mesh.mesh",
+    "ScanDataset": "meshdisent.data.dataset",
+    "load": "meshdisent.morphable.contract",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'meshdisent' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # asked for once, found at once from then on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
