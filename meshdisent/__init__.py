@@ -35,7 +35,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'meshdisent' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'meshdisent' has no attribute {name!r}; its public names are {', '.join(__all__)}"
+        )
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value  # asked for once, found at once from then on
     return value

@@ -1,6 +1,6 @@
 """The command ``meshdisent VERB ...``: finds the verb, runs it, and turns what it raises into an exit code.
 
-Nothing heavy is imported here, so ``meshdisent --help`` answers at once; each verb's module is imported when it is called.
+Nothing heavy is imported here, so ``meshdisent --help`` answers at once; a verb's module is imported when it is called.
 
 Exit codes: 0 done; 2 wrong usage or recipe, or an output that exists; 3 the input is at fault, or the disk is full;
 1 our own bug, with a traceback; 130 and 143 stopped by Ctrl-C or SIGTERM with everything kept; 141 the reader of our
@@ -21,7 +21,7 @@ from types import FrameType
 from meshdisent import __version__
 from meshdisent.errors import MeshdisentError, UsageError
 
-#: Every verb with the module that has its ``main(arguments) -> int`` and one line for the help, in the order of the work.
+#: Every verb in the order of the work: the module that has its ``main(arguments) -> int``, and a line for the help.
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("meshdisent.cli.quickstart", "run everything below on built-in heads and write a report"),
     "prepare": ("meshdisent.cli.prepare", "read a folder of registered scans into one faces.h5"),
