@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -108,8 +108,18 @@ class MorphableModel(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    #: The dataclass that configures the class; recipes fill it.
+    config_class: ClassVar[type]
+    #: Whether the loop trains it, through ``for_training`` and ``players``; otherwise ``fit`` computes it at once.
+    trainable: ClassVar[bool] = True
     #: Names of buffers or submodules that a model file leaves out because only training needs them.
     training_only: ClassVar[tuple[str, ...]] = ()
+
+    moving: Tensor
+    identity_mean: Tensor
+    identity_factor: Tensor
+    expression_mean: Tensor
+    expression_factor: Tensor
 
     def __init__(self, topology: Topology, identity_size: int, expression_size: int):
         super().__init__()
@@ -144,13 +154,22 @@ class MorphableModel(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> Self:
+    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "MorphableModel":
         """Build the model from what a file holds; ``state`` may lack what is only needed in training."""
 
     @classmethod
     @abstractmethod
-    def fit(cls, scans: "ScanDataset", recipe: Any = None) -> Self:
+    def fit(cls, scans: "ScanDataset", recipe: Any = None) -> "MorphableModel":
         """Train on the training split of a dataset and return the model, ready to use."""
+
+    @classmethod
+    def for_training(cls, config: Any, scans: "ScanDataset") -> "MorphableModel":
+        """An untrained model for a dataset; weights are drawn from torch's own generator, which the caller seeds."""
+        raise NotImplementedError(f"{cls.__name__} is not trained by the loop; use fit")
+
+    def players(self) -> list[Player]:
+        """What the loop trains, in the order of each step."""
+        raise NotImplementedError(f"{type(self).__name__} is not trained by the loop; use fit")
 
     def prior(self) -> CodePrior:
         """Where codes are likely: for sampling, fitting and uncertainty."""

@@ -1,0 +1,272 @@
+"""A recipe: everything that decides how a model comes to be, as a tree of typed dataclasses filled from YAML.
+
+``model`` names the class, ``config`` is that class's own configuration, ``training`` says how the loop treats it.
+The resolved recipe, with every default written out, lies beside each result and inside each model file.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from meshdisent.errors import RecipeError
+from meshdisent.training.typed_yaml import fill, parse_yaml, plain, read_yaml, refuse_unknown
+from meshdisent.zoo_index import find_zoo_recipe, zoo_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """Which scans make a batch: ``anchors`` random scans, each with ``partners`` other scans of the same subject.
+
+    ``uniform`` draws ``anchors * (1 + partners)`` scans without looking at subjects.
+    """
+
+    kind: Literal["identity_aware", "uniform"] = "identity_aware"
+    anchors: int = 8
+    partners: int = 3
+    seed: int = 110
+
+    def __post_init__(self) -> None:
+        _at_least(self, anchors=1, partners=0, seed=0)
+
+    @property
+    def batch_size(self) -> int:
+        """Scans in a full batch."""
+        return self.anchors * (1 + self.partners)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How the loop trains. It ends after ``steps`` or ``minutes``, whichever comes first.
+
+    ``cosine`` lets the learning rate fall to zero over the steps or, with ``minutes``, over the elapsed training time.
+    ``watch`` is the validation figure (mm) for ``patience`` (validations without a better one before the loop stops)
+    and ``keep_best``; ``sum`` adds the figures that are defined. ``bfloat16`` keeps weights in float32.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    gradient_clip: float | None = None
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    accumulation: int = 1
+    checkpoint_minutes: float = 5.0
+    validate_steps: int | None = None
+    validate_minutes: float | None = 1.0
+    validate_scans: int = 1000
+    watch: Literal["E_avd", "E_neu", "E_id", "sum"] = "E_avd"
+    patience: int | None = None
+    keep_best: bool = False
+    threads: int | None = None
+
+    #: What may differ between a run and its continuation, since it does not decide where the weights go.
+    FREE_ON_RESUME: ClassVar[tuple[str, ...]] = ("checkpoint_minutes", "threads")
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise RecipeError("neither steps nor minutes is given; wanted at least one, to know when to stop.")
+        _at_least(
+            self, steps=1, warmup_steps=0, accumulation=1, validate_steps=1, validate_scans=1, patience=1, threads=1
+        )
+        _above_zero(self, "minutes", "learning_rate", "gradient_clip", "validate_minutes")
+        _at_least(self, weight_decay=0, checkpoint_minutes=0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"betas is {list(self.betas)}; wanted two numbers from 0 to below 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to train, on which configuration, and how.
+
+    Attributes
+    ----------
+    model : A name of :data:`meshdisent.morphable.contract.MODELS`.
+    config : The ``config_class`` of that model.
+    training : None for a model that is computed in closed form.
+    """
+
+    model: str
+    description: str = ""
+    seed: int = 0
+    config: Any = None
+    training: TrainingConfig | None = None
+
+    @classmethod
+    def default(cls, model: str) -> "Recipe":
+        """The model's defaults, trained for 30 minutes.
+
+        Examples
+        --------
+        >>> Recipe.default("wsdf").training.minutes
+        30.0
+        """
+        kind = model_class(model, "Recipe.default")
+        training = TrainingConfig(minutes=30.0) if kind.trainable else None
+        return cls(model=model, config=kind.config_class(), training=training)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any], where: str) -> "Recipe":
+        """Fill a recipe from plain values, such as those in a model's card; ``where`` names them in errors."""
+        refuse_unknown(values, [f.name for f in dataclasses.fields(cls)], where)
+        if not isinstance(values.get("model"), str):
+            raise RecipeError(f"{where}: model is {values.get('model')!r}; wanted one of {', '.join(_known_models())}.")
+        kind = model_class(values["model"], where)
+        training = values.get("training")
+        if not kind.trainable and training is not None:
+            raise RecipeError(
+                f"{where}: training is given, but {values['model']} is computed at once from the scans. "
+                "Take the section out."
+            )
+        heading = fill(_Heading, {k: v for k, v in values.items() if k not in ("config", "training")}, where)
+        return cls(
+            model=heading.model,
+            description=heading.description,
+            seed=heading.seed,
+            config=fill(kind.config_class, _section(values, "config"), where, "config"),
+            training=fill(TrainingConfig, _section(values, "training"), where, "training") if kind.trainable else None,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, every default written out; :meth:`from_plain` reads them back."""
+        values = plain(self)
+        return values if self.training is not None else {k: v for k, v in values.items() if k != "training"}
+
+
+def read_recipe(path_or_name: str | os.PathLike, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a file or the zoo, then change single keys.
+
+    Parameters
+    ----------
+    path_or_name : A YAML file, or a name of the zoo.
+    overrides : ``"training.steps=200"`` and the like; the value is read as YAML.
+
+    Raises
+    ------
+    RecipeError : If there is no such recipe, or a key or a value is wrong; the message names file, key and a mend.
+    """
+    path = _find(path_or_name)
+    values = read_yaml(path)
+    recipe = Recipe.from_plain(values, str(path))
+    if overrides:
+        for override in overrides:
+            _set(values, override)
+        # Filled once more after all of them: minutes may become null as long as steps are given in the same breath.
+        recipe = Recipe.from_plain(values, "--set " + " ".join(overrides))
+    return recipe
+
+
+def write_recipe(recipe: Recipe, path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Write the resolved recipe: every key, also those left at their defaults."""
+    import yaml
+
+    from meshdisent.files import writing
+
+    with writing(path, overwrite) as aside:
+        aside.write_text(yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
+    """Paths of the keys whose plain values differ between two recipes.
+
+    Examples
+    --------
+    >>> differences({"seed": 1, "training": {"steps": 5}}, {"seed": 1, "training": {"steps": 6}})
+    ['training.steps']
+    """
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{path}{key}.")
+        elif a != b or (key in old) != (key in new):
+            found.append(f"{path}{key}")
+    return found
+
+
+def model_class(name: str, where: str) -> Any:
+    """The class of a model by its name in recipes and model files, imported when asked for."""
+    from meshdisent.morphable.contract import MODELS
+
+    if name not in MODELS:
+        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
+        hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+        raise RecipeError(f"{where}: model is {name!r}. {hint}Known are {', '.join(_known_models())}.")
+    module, class_name = MODELS[name]
+    return getattr(importlib.import_module(module), class_name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heading:
+    """The plain fields of a recipe."""
+
+    model: str
+    description: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, seed=0)
+
+
+def _section(values: dict[str, Any], name: str) -> Any:
+    """A section that is absent, or a heading with nothing below it, means its defaults."""
+    return {} if values.get(name) is None else values[name]
+
+
+def _known_models() -> list[str]:
+    from meshdisent.morphable.contract import MODELS
+
+    return sorted(MODELS)
+
+
+def _find(path_or_name: str | os.PathLike) -> Path:
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    found = find_zoo_recipe(str(path_or_name))
+    if found is not None:
+        return found
+    names = zoo_names()
+    nearest = difflib.get_close_matches(str(path_or_name), names, n=1)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    raise RecipeError(
+        f"{path_or_name} is neither a file nor a recipe of the zoo. {hint}"
+        f"Recipes in the zoo: {', '.join(names) or 'none'}."
+    )
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Put one ``a.b=value`` into nested plain values."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"--set {override}: wanted KEY=VALUE, such as --set training.steps=200.")
+    *sections, last = key.split(".")
+    for depth, section in enumerate(sections):
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {override}: {'.'.join(sections[: depth + 1])} is a value, not a section.")
+    values[last] = parse_yaml(text, f"--set {override}")
+
+
+def _at_least(config: Any, **bounds: int | float) -> None:
+    for name, bound in bounds.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise RecipeError(f"{name} is {value}; wanted at least {bound}.")
+
+
+def _above_zero(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise RecipeError(f"{name} is {value}; wanted more than 0.")
