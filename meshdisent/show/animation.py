@@ -1,12 +1,16 @@
-"""Pictures in a row, as a GIF."""
+"""Pictures one after another, as a GIF."""
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meshdisent.errors import UsageError
 from meshdisent.files import writing
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def write_gif(
@@ -50,7 +54,7 @@ def write_gif(
         )  # fmt: skip
 
 
-def _palette(frames: Sequence[np.ndarray]):
+def _palette(frames: Sequence[np.ndarray]) -> "Image.Image":
     """One palette of 256 colors for all frames, from a sample of their pixels."""
     from PIL import Image
 

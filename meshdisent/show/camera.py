@@ -31,7 +31,7 @@ class Camera:
     elevation: float = 0.0
     field_of_view: float = 18.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         numbers = (*self.focal_point, self.distance, self.azimuth, self.elevation, self.field_of_view)
         if not np.isfinite(numbers).all() or self.distance <= 0 or not 0 < self.field_of_view < 170:
             raise UsageError(
@@ -121,6 +121,14 @@ class Camera:
         scale = height / 2 / np.tan(np.radians(self.field_of_view / 2))
         positions = seen[:, :2] * np.array([scale, -scale]) / np.where(depth > 0, depth, 1.0)[:, None]
         return positions + np.array([width / 2, height / 2]), depth
+
+    def rays(
+        self, x: Float[np.ndarray, " pixel"], y: Float[np.ndarray, " pixel"], size: tuple[int, int]
+    ) -> Float[np.ndarray, "3 pixel"]:
+        """Give the directions, in the camera's frame, in which picture positions lie; float32, channels first."""
+        width, height = size
+        scale = height / 2 / np.tan(np.radians(self.field_of_view / 2))
+        return np.stack([(x - width / 2) / scale, (height / 2 - y) / scale, np.full_like(x, -1)]).astype(np.float32)
 
 
 def _fitting_distance(seen: np.ndarray, reach: float, aspect: float) -> float:

@@ -1,18 +1,22 @@
-"""Text in pictures: the font that comes with matplotlib, so that every machine draws the same letters."""
+"""Text in pictures, in the font that comes with matplotlib: every machine draws the same letters."""
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
 INK = (32, 36, 42)
-FAINT_INK = (96, 102, 110)
+FAINT_INK = (92, 98, 107)
 
 
 @cache
-def font(pixels: int, is_bold: bool = False):
-    """Give DejaVu Sans of so many pixels a line."""
+def font(pixels: int, is_bold: bool = False) -> "FreeTypeFont":
+    """Give DejaVu Sans of so many pixels."""
     from pathlib import Path
 
     import matplotlib
@@ -23,15 +27,14 @@ def font(pixels: int, is_bold: bool = False):
 
 
 def wrap(text: str, pixels: int, width: int, is_bold: bool = False) -> list[str]:
-    """Break a text into lines that fit a width in pixels; a word that is wider alone is broken inside.
+    """Break a text into lines that fit a width in pixels; a word that alone is wider is broken inside.
 
     Examples
     --------
     >>> wrap("mouth_stretch of subject 0012", pixels=16, width=130)
     ['mouth_stretch', 'of subject 0012']
     """
-    letters = font(pixels, is_bold)
-    lines = []
+    letters, lines = font(pixels, is_bold), []
     for paragraph in text.split("\n"):
         line = ""
         # Names of files and expressions may also break after these signs.
@@ -48,41 +51,38 @@ def wrap(text: str, pixels: int, width: int, is_bold: bool = False) -> list[str]
     return lines
 
 
-def line_height(pixels: int) -> int:
-    """Give the distance from line to line, pixels."""
-    return round(pixels * 1.32)
+def text_width(text: str, pixels: int, is_bold: bool = False) -> int:
+    """Give the width of a text in one line, pixels."""
+    return int(np.ceil(font(pixels, is_bold).getlength(text)))
 
 
-def text_width(lines: list[str], pixels: int, is_bold: bool = False) -> int:
-    """Give the width of the widest line, pixels."""
-    return int(np.ceil(max((font(pixels, is_bold).getlength(line) for line in lines), default=0)))
+def text_block(
+    text: str,
+    pixels: int,
+    width: int,
+    *,
+    align: str = "left",
+    is_bold: bool = False,
+    ink: tuple[int, int, int] = INK,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Write a wrapped text on white; the picture is ``width`` wide and as high as the text needs.
 
+    Parameters
+    ----------
+    text : What to write.
+    pixels : Size of the letters.
+    width : Width of the block, pixels.
+    align : ``left``, ``center`` or ``right``.
+    is_bold : Bold letters.
+    ink : Color of the letters, 0 to 255.
+    """
+    from PIL import Image, ImageDraw
 
-class Canvas:
-    """A white page for pictures and lines of text."""
-
-    def __init__(self, width: int, height: int):
-        from PIL import Image, ImageDraw
-
-        self.image = Image.new("RGB", (width, height), (255, 255, 255))
-        self.draw = ImageDraw.Draw(self.image)
-
-    def paste(self, picture: UInt8[np.ndarray, "height width 3"], left: int, top: int) -> None:
-        """Put a picture with its upper left corner there."""
-        from PIL import Image
-
-        self.image.paste(Image.fromarray(picture), (left, top))
-
-    def write(
-        self, lines: list[str], left: float, top: float, pixels: int, *,
-        align: str = "left", is_bold: bool = False, ink: tuple[int, int, int] = INK,
-    ) -> None:  # fmt: skip
-        """Write lines from ``top`` downwards; ``left`` is the left end, the middle (``center``) or the right end."""
-        anchor = {"left": "la", "center": "ma", "right": "ra"}[align]
-        for k, line in enumerate(lines):
-            place = (left, top + k * line_height(pixels))
-            self.draw.text(place, line, fill=ink, font=font(pixels, is_bold), anchor=anchor)
-
-    def picture(self) -> UInt8[np.ndarray, "height width 3"]:
-        """Give the page as an array."""
-        return np.array(self.image)
+    lines = wrap(text, pixels, width, is_bold)
+    advance = round(pixels * 1.32)
+    image = Image.new("RGB", (width, advance * len(lines)), (255, 255, 255))
+    draw = ImageDraw.Draw(image)
+    left, anchor = {"left": (0.0, "la"), "center": (width / 2, "ma"), "right": (width, "ra")}[align]
+    for k, line in enumerate(lines):
+        draw.text((left, k * advance), line, fill=ink, font=font(pixels, is_bold), anchor=anchor)
+    return np.array(image)

@@ -1,8 +1,8 @@
 """A mesh as a picture: one function, two renderers that look alike.
 
 pyvista draws where it can; a machine without OpenGL libraries gets the software renderer of
-:mod:`meshdisent.show.rasterizer`. The variable ``MESHDISENT_RENDERER`` (``auto``, ``pyvista``, ``software``) decides for
-programs whose callers do not.
+:mod:`meshdisent.show.rasterizer`. The variable ``MESHDISENT_RENDERER`` (``auto``, ``pyvista``, ``software``) decides
+for programs whose callers do not.
 """
 
 import os
@@ -21,7 +21,7 @@ from meshdisent.show.shading import CHART, MATTE, SKIN
 
 RENDERERS = {"pyvista": render_offscreen, "software": render_software}
 RENDERER_VARIABLE = "MESHDISENT_RENDERER"
-COLORMAP = "viridis"
+COLORMAP = "magma_r"
 # Pictures are drawn this many times wider and higher, then averaged: smooth edges, the same in both renderers.
 SUPERSAMPLING = 2
 
@@ -72,8 +72,7 @@ def render(
     draw = RENDERERS[renderer(backend)]
     width, height = size
     picture = draw(vertices, faces, colors, camera, (width * SUPERSAMPLING, height * SUPERSAMPLING), material)
-    blocks = picture.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3)
-    return np.round(blocks.mean((1, 3), dtype=np.float32)).astype(np.uint8)
+    return _shrunk(picture)
 
 
 def renderer(backend: str = "auto") -> str:
@@ -109,7 +108,7 @@ def write_png(path: str | os.PathLike, picture: UInt8[np.ndarray, "height width 
     from PIL import Image
 
     with writing(path, overwrite) as aside:
-        Image.fromarray(picture).save(aside, format="PNG", optimize=True)
+        Image.fromarray(picture).save(aside, format="PNG")
 
 
 def map_colors(
@@ -127,14 +126,22 @@ def map_colors(
     return matplotlib.colormaps[colormap](np.clip(share, 0, 1))[..., :3]
 
 
-def _checked(vertices, faces, size) -> tuple[np.ndarray, np.ndarray]:
+def _shrunk(picture: np.ndarray) -> np.ndarray:
+    """Average blocks of SUPERSAMPLING x SUPERSAMPLING pixels, rounded."""
+    steps = range(SUPERSAMPLING)
+    parts = [picture[i::SUPERSAMPLING, k::SUPERSAMPLING] for i in steps for k in steps]
+    total = np.add.reduce(parts, dtype=np.uint16)
+    return ((total + SUPERSAMPLING**2 // 2) // SUPERSAMPLING**2).astype(np.uint8)
+
+
+def _checked(vertices: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
     if min(size) < 1:
         raise UsageError(f"The picture's size is {size}; wanted a width and a height of at least 1 pixel.")
     if vertices.ndim != 2 or vertices.shape[-1] != 3 or faces.ndim != 2 or faces.shape[-1] != 3:
         raise MeshError(
-            f"render got vertices of shape {vertices.shape} and faces of shape {faces.shape}; wanted (V, 3) and (F, 3). "
-            "Give one scan at a time."
+            f"render got vertices of shape {vertices.shape} and faces of shape {faces.shape}; wanted (V, 3) and "
+            "(F, 3). Give one scan at a time."
         )
     if not len(vertices) or not len(faces):
         raise MeshError(
@@ -155,7 +162,7 @@ def _checked(vertices, faces, size) -> tuple[np.ndarray, np.ndarray]:
     return vertices, faces
 
 
-def _colors(values, vertex_count, limits, colormap) -> np.ndarray:
+def _colors(values: np.ndarray, vertex_count: int, limits: tuple[float, float] | None, colormap: str) -> np.ndarray:
     if values.shape != (vertex_count,):
         raise UsageError(
             f"render got values of shape {values.shape} for {vertex_count} vertices; wanted ({vertex_count},). "

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from meshdisent.show.camera import Camera
-from meshdisent.show.shading import BACKGROUND, Material, shade, vertex_normals
+from meshdisent.show.shading import BACKGROUND, Material, shade, unit, vertex_normals
 
 # Nearer than this to the camera's plane, the projection has no meaning; such faces are left out.
 NEAREST_MM = 1e-3
@@ -60,21 +60,19 @@ def render_software(
     points, depth = camera.project(vertices, size)
     drawn = faces[(depth[faces] > NEAREST_MM).all(1)]
     nearness = 1 / np.maximum(depth, NEAREST_MM)
-    visible = visible_faces(points, nearness, drawn, size)
-    row, column = np.nonzero(visible >= 0)
-    corner = drawn[visible[row, column]]  # (P, 3)
-    weights, is_front = _weights(points, nearness, corner, column + 0.5, row + 0.5)
-    attributes = np.concatenate(
-        [vertex_normals(vertices, faces) @ camera.rotation.T, camera.view(vertices), colors], axis=1
-    ).astype(np.float32)
-    at = np.einsum("pc,pck->pk", weights, attributes[corner])
-    normals = at[:, :3]
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    normals[~is_front] *= -1
-    picture = np.empty((size[1], size[0], 3), np.uint8)
+    picture = np.empty((size[1] * size[0], 3), np.uint8)
     picture[:] = np.round(np.asarray(BACKGROUND) * 255)
-    picture[row, column] = np.round(shade(normals, at[:, 3:6], at[:, 6:], material) * 255)
-    return picture
+    visible = visible_faces(points, nearness, drawn, size).ravel()
+    pixel = np.flatnonzero(visible >= 0)
+    face = visible[pixel]
+    x, y = pixel % size[0] + 0.5, pixel // size[0] + 0.5
+    weights = _weights(points, nearness, drawn, face, x, y)
+    corners = [drawn[:, k][face] for k in range(3)]
+    normals = _interpolate(vertex_normals(vertices, faces) @ camera.rotation.T, corners, weights)
+    is_plain = bool((colors == colors[0]).all())
+    paint = colors[:1].T.astype(np.float32) if is_plain else _interpolate(colors, corners, weights)
+    picture[pixel] = np.round(shade(unit(normals), unit(camera.rays(x, y, size)), paint, material) * 255).T
+    return picture.reshape(size[1], size[0], 3)
 
 
 def _spans(points: np.ndarray, nearness: np.ndarray, faces: np.ndarray, height: int) -> tuple[np.ndarray, ...]:
@@ -100,7 +98,9 @@ def _spans(points: np.ndarray, nearness: np.ndarray, faces: np.ndarray, height: 
     return face, row, left, right, near_left, near_right
 
 
-def _along(points, nearness, start, end, y):
+def _along(
+    points: np.ndarray, nearness: np.ndarray, start: np.ndarray, end: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Where edges cross rows. Edges always run downwards, so that two faces get the same number for a common edge."""
     share = (y - points[start, 1]) / np.where(points[end, 1] > points[start, 1], points[end, 1] - points[start, 1], 1.0)
     x = points[start, 0] + share * (points[end, 0] - points[start, 0])
@@ -114,14 +114,28 @@ def _expand(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return owner, np.arange(len(owner)) - (start - first)[owner]
 
 
-def _weights(points, nearness, corner, x, y):
-    """Perspective weights of the three corners at picture positions, and whether the front is seen."""
-    a, b, c = (points[corner[:, k]] for k in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    in_b = (x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])
-    in_c = (b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])
-    safe = np.where(area == 0, 1.0, area)
-    shares = np.stack([1 - (in_b + in_c) / safe, in_b / safe, in_c / safe], axis=1)
-    weights = np.clip(shares, 0, 1) * nearness[corner]  # a sliver's shares are rounding noise: keep them in range
-    weights /= weights.sum(1, keepdims=True)
-    return weights.astype(np.float32), area < 0  # y runs down: counter-clockwise from outside has a negative area
+def _weights(
+    points: np.ndarray, nearness: np.ndarray, faces: np.ndarray, face: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> list[np.ndarray]:
+    """Perspective weights of the three corners at picture positions. Made once a face, then gathered."""
+    a, b, c = (points[faces[:, k]].T for k in range(3))
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    area = np.where(area == 0, 1.0, area)
+    weights = []
+    for start, end, corner in ((b, c, 0), (c, a, 1), (a, b, 2)):
+        by_x, by_y = (start[1] - end[1]) / area, (end[0] - start[0]) / area
+        share = by_x[face] * x + by_y[face] * y - (by_x * start[0] + by_y * start[1])[face]
+        # A sliver's shares are rounding noise: keep them in range.
+        weights.append((np.clip(share, 0, 1) * nearness[faces[:, corner]][face]).astype(np.float32))
+    total = np.maximum(weights[0] + weights[1] + weights[2], np.float32(1e-30))
+    return [weight / total for weight in weights]
+
+
+def _interpolate(attributes: np.ndarray, corners: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
+    """Give (channel, pixel) from (V, channel). Channels come first: whole rows of numbers are fast."""
+    channels = np.ascontiguousarray(attributes.T, np.float32)
+    result = np.zeros((len(channels), len(weights[0])), np.float32)
+    for corner, weight in zip(corners, weights, strict=True):
+        for k, channel in enumerate(channels):
+            result[k] += channel[corner] * weight
+    return result

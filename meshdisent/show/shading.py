@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-SKIN = (0.86, 0.72, 0.64)
-CLAY = (0.72, 0.77, 0.83)
+SKIN = (0.93, 0.80, 0.725)
+CLAY = (0.80, 0.84, 0.89)
 BACKGROUND = (1.0, 1.0, 1.0)
 
 
@@ -32,16 +32,16 @@ class Material:
     shininess: float
 
 
-# Key from the upper left of the picture, slightly warm; a cool fill from the right; a rim light from above and
-# behind that separates forehead and cheek from the background.
+# A warm key from the upper left of the picture, a cool fill from the right, and a weak bounce from below that keeps
+# chin and neck readable on white paper.
 LIGHTS = (
-    Light(direction=(-0.45, 0.55, 0.85), color=(0.62, 0.60, 0.57)),
-    Light(direction=(0.85, 0.10, 0.60), color=(0.20, 0.22, 0.25)),
-    Light(direction=(0.25, 0.80, -0.40), color=(0.25, 0.25, 0.26)),
+    Light(direction=(-0.5, 0.6, 0.8), color=(0.66, 0.63, 0.60)),
+    Light(direction=(0.9, 0.1, 0.5), color=(0.19, 0.20, 0.22)),
+    Light(direction=(0.0, -0.6, 0.6), color=(0.08, 0.08, 0.08)),
 )
-MATTE = Material(ambient=0.34, diffuse=1.0, specular=0.05, shininess=12.0)
+MATTE = Material(ambient=0.30, diffuse=1.0, specular=0.06, shininess=14.0)
 # Colors that carry numbers must be found again in the color bar: more ambient light, no highlight.
-CHART = Material(ambient=0.62, diffuse=0.52, specular=0.0, shininess=12.0)
+CHART = Material(ambient=0.60, diffuse=0.50, specular=0.0, shininess=12.0)
 
 
 def vertex_normals(
@@ -57,25 +57,46 @@ def vertex_normals(
 
 
 def shade(
-    normals: Float[np.ndarray, "point 3"],
-    positions: Float[np.ndarray, "point 3"],
-    colors: Float[np.ndarray, "point 3"],
+    normals: Float[np.ndarray, "3 point"],
+    rays: Float[np.ndarray, "3 point"],
+    colors: Float[np.ndarray, "3 paint"],
     material: Material,
-) -> Float[np.ndarray, "point 3"]:
-    """Give the color of lit points, 0 to 1; unit normals and positions are in the camera's frame.
+) -> Float[np.ndarray, "3 point"]:
+    """Give the color of lit points, 0 to 1. Channels come first.
 
-    This is what VTK's default shader computes for directional lights, written out.
+    This is what VTK's shader computes for directional lights, written out. What turns away from a light gets none of
+    it, an inside neither.
+
+    Parameters
+    ----------
+    normals : (3, P) Unit normals in the camera's frame.
+    rays : (3, P) Unit directions from the camera to the points, in the camera's frame.
+    colors : (3, P) Or (3, 1) for one color everywhere.
+    material : How the surface answers.
     """
-    diffuse = np.full_like(colors, material.ambient)
-    highlight = np.zeros_like(colors)
-    to_eye = -positions / np.linalg.norm(positions, axis=1, keepdims=True)
+    diffuse = np.full_like(normals, material.ambient)
+    highlight = np.zeros_like(normals)
     for light in LIGHTS:
-        direction = np.asarray(light.direction, colors.dtype) / np.linalg.norm(light.direction).astype(colors.dtype)
-        lamp = np.asarray(light.color, colors.dtype)
-        cosine = normals @ direction
-        diffuse += material.diffuse * np.maximum(cosine, 0)[:, None] * lamp
+        direction = (np.asarray(light.direction) / np.linalg.norm(light.direction)).astype(normals.dtype)
+        lamp = np.asarray(light.color, normals.dtype)
+        cosine = np.maximum(direction @ normals, 0)
+        _add(diffuse, lamp * material.diffuse, cosine)
         if material.specular:
-            mirrored = 2 * cosine[:, None] * normals - direction
-            glance = np.maximum(np.einsum("pk,pk->p", mirrored, to_eye), 0) * (cosine > 0)
-            highlight += material.specular * (glance**material.shininess)[:, None] * lamp
-    return np.clip(colors * diffuse + highlight, 0, 1)
+            # The mirrored direction is 2 cosine normal - direction; its product with the way back to the eye:
+            glance = direction @ rays - 2 * cosine * (normals * rays).sum(0)
+            glance = np.where(cosine > 0, np.maximum(glance, 0), 0) ** np.float32(material.shininess)
+            _add(highlight, lamp * material.specular, glance)
+    diffuse *= colors
+    diffuse += highlight
+    return np.minimum(diffuse, 1, out=diffuse)
+
+
+def _add(total: np.ndarray, lamp: np.ndarray, amount: np.ndarray) -> None:
+    for channel, strength in zip(total, lamp, strict=True):
+        channel += strength * amount
+
+
+def unit(vectors: Float[np.ndarray, "3 point"]) -> Float[np.ndarray, "3 point"]:
+    """Give vectors of length one; zero stays zero."""
+    square = vectors[0] ** 2 + vectors[1] ** 2 + vectors[2] ** 2
+    return vectors / np.sqrt(np.maximum(square, 1e-24))

@@ -1,17 +1,19 @@
-"""Sheets: many pictures on one white page with labels, and error heat maps with one color bar in mm."""
+"""Sheets: many pictures on one white page with labels, and error heat maps with one color bar in mm.
+
+A page is made of blocks (white pictures of text, or drawn faces) that are laid beside and below each other.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from meshdisent.errors import UsageError
 from meshdisent.show.camera import Camera
-from meshdisent.show.lettering import FAINT_INK, Canvas, line_height, text_width, wrap
-from meshdisent.show.pictures import COLORMAP, map_colors, render
-
-Picture = UInt8[np.ndarray, "height width 3"]
+from meshdisent.show.color_bar import color_bar, nice_ceiling
+from meshdisent.show.lettering import FAINT_INK, text_block, text_width
+from meshdisent.show.pictures import COLORMAP, render
 
 
 def sheet(
@@ -22,17 +24,17 @@ def sheet(
     caption: str = "",
     *,
     below: Sequence[Sequence[str]] = (),
-    color_bar: np.ndarray | None = None,
+    bar: np.ndarray | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Lay pictures out in rows and columns.
 
     Parameters
     ----------
     rows : Rows of (height, width, 3) uint8 pictures; ``None`` leaves a place empty, rows may differ in length.
-    row_labels, column_labels : One for each row (left of it) and column (above it), or none at all; wrapped.
+    row_labels, column_labels : One for each row (left of it) and each column (above it), or none at all; wrapped.
     title, caption : Above and below everything; wrapped.
     below : Rows of short texts, one under each picture.
-    color_bar : A picture for the right edge, as :func:`color_bar` draws it.
+    bar : A picture for the right edge, as :func:`meshdisent.show.color_bar.color_bar` draws it.
 
     Returns
     -------
@@ -42,14 +44,32 @@ def sheet(
     ------
     UsageError : If there is no picture, or labels and pictures do not match in number.
     """
-    column_count = max((len(row) for row in rows), default=0)
     shown = [picture for row in rows for picture in row if picture is not None]
     if not shown:
-        raise UsageError("sheet got no picture; wanted at least one. Render something first.")
-    _check_labels("row_labels", row_labels, len(rows))
-    _check_labels("column_labels", column_labels, column_count)
-    page = _Page.plan(shown, rows, row_labels, column_labels, title, caption, below, color_bar)
-    return page.draw(rows, below, color_bar)
+        raise UsageError("sheet got no picture; wanted at least one in rows. Render something first.")
+    columns = max(len(row) for row in rows)
+    _check_count("row_labels", row_labels, len(rows), "rows")
+    _check_count("column_labels", column_labels, columns, "columns")
+    width, height = max(picture.shape[1] for picture in shown), max(picture.shape[0] for picture in shown)
+    letter = letter_pixels(width)
+    gap, margin = round(letter * 0.4), round(letter * 1.5)
+    label_width = _label_width(row_labels, letter, width)
+    lines = []
+    if column_labels:
+        heads = [text_block(label, letter, width - gap, align="center") for label in column_labels]
+        lines.append(_beside([_blank(label_width), *(_grown(head, width) for head in heads)], gap, at=1.0))
+    for i, row in enumerate(rows):
+        cells = [_blank(width, height) if picture is None else _grown(picture, width, height) for picture in row]
+        label = [text_block(row_labels[i], letter, label_width, align="right")] if row_labels else []
+        lines.append(_beside([*label, *cells], gap))
+        if below:
+            texts = [text_block(text, letter, width, align="center", ink=FAINT_INK) for text in below[i]]
+            lines.append(_beside([_blank(label_width), *texts] if row_labels else texts, gap, at=0.0))
+    page = _stacked(lines, gap)
+    if bar is not None:
+        page = _beside([page, bar], margin)
+    page = _stacked(_titled(page, title, caption, letter), gap * 2)
+    return np.pad(page, ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
 
 
 def heat_map_sheet(
@@ -74,191 +94,82 @@ def heat_map_sheet(
     scans : Rows of (V, 3) vertices, mm.
     errors_mm : Rows of (V,) errors, one for each vertex of the scan at the same place.
     faces : (F, 3) Shared by all scans.
-    limits : Both ends of the color bar, mm. Default: 0 and the value that 99 % of all vertices stay below; the bar
-        then says that colors end there.
-    row_labels, column_labels, title, caption, colormap, camera, size, backend : As in :func:`sheet` and
-        :func:`meshdisent.show.pictures.render`.
+    row_labels, column_labels, title, caption : As in :func:`sheet`.
+    limits : Both ends of the color bar, mm. Default: 0 and a round number that 99 % of all errors stay below; the bar
+        then says that its last color means "or more".
+    colormap, camera, size, backend : As in :func:`meshdisent.show.pictures.render`; the camera fits all scans.
 
     Raises
     ------
     UsageError : If scans and errors do not match in number.
     """
-    if [len(row) for row in scans] != [len(row) for row in errors_mm] or not any(len(row) for row in scans):
+    counts = [len(row) for row in scans]
+    if counts != [len(row) for row in errors_mm] or not sum(counts):
         raise UsageError(
-            f"heat_map_sheet got rows of {[len(row) for row in scans]} scans and {[len(row) for row in errors_mm]} "
-            "errors; wanted the same numbers, at least one. Give one array of errors for each scan."
+            f"heat_map_sheet got rows of {counts} scans and of {[len(row) for row in errors_mm]} errors; wanted the "
+            "same numbers, at least one. Give one array of errors for each scan."
         )
     every = np.concatenate([np.ravel(error) for row in errors_mm for error in row])
     limits = limits or (0.0, nice_ceiling(float(np.percentile(every, 99))))
     camera = camera or Camera.facing(np.concatenate([scan for row in scans for scan in row]), size=size)
+    draw = partial(
+        render, faces=faces, size=size, camera=camera, limits=limits, colormap=colormap, backend=backend
+    )  # fmt: skip
     rows = [
-        [
-            render(
-                scan, faces, size=size, camera=camera, values=error, limits=limits, colormap=colormap, backend=backend
-            )
-            for scan, error in zip(scan_row, error_row, strict=True)
-        ]
-        for scan_row, error_row in zip(scans, errors_mm, strict=True)
+        [draw(scan, values=error) for scan, error in zip(*row, strict=True)]
+        for row in zip(scans, errors_mm, strict=True)
     ]
+    bar = color_bar(
+        limits, round(size[1] * min(len(rows), 3) * 0.75), colormap,
+        pixels=letter_pixels(size[0]), is_clipped=bool(every.max() > limits[1]),
+    )  # fmt: skip
     below = [[f"mean {np.mean(error):.2f} mm" for error in row] for row in errors_mm]
-    bar = color_bar(limits, (size[0], min(round(size[1] * len(rows) * 0.8), 2 * size[1])), colormap,
-                    is_clipped=bool(every.max() > limits[1]))  # fmt: skip
-    return sheet(rows, row_labels, column_labels, title, caption, below=below, color_bar=bar)
+    return sheet(rows, row_labels, column_labels, title, caption, below=below, bar=bar)
 
 
-def color_bar(
-    limits: tuple[float, float],
-    size: tuple[int, int],
-    colormap: str = COLORMAP,
-    *,
-    unit: str = "mm",
-    is_clipped: bool = False,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a vertical color bar with ticks at round numbers and the unit on top.
-
-    Parameters
-    ----------
-    limits : The values at the lower and the upper end.
-    size : The width of the pictures beside it, which sets the size of the letters, and the height of the bar, pixels.
-    is_clipped : Mark the upper end as "or more".
-    """
-    pixels = _letter_pixels(size[0])
-    ticks, decimals = _ticks(*limits)
-    labels = [f"{tick:.{decimals}f}" for tick in ticks]
-    if is_clipped:
-        labels[-1] = "\u2265 " + labels[-1]
-    thickness, gap, high = round(pixels * 1.1), round(pixels * 0.4), size[1]
-    top = 2 * line_height(pixels)
-    width = thickness + 2 * gap + max(text_width([label], pixels) for label in [*labels, unit])
-    canvas = Canvas(width, top + high + line_height(pixels))
-    values = np.linspace(limits[1], limits[0], high)
-    colors = np.round(map_colors(values, limits, colormap) * 255).astype(np.uint8)
-    canvas.paste(np.repeat(colors[:, None], thickness, axis=1), 0, top)
-    canvas.draw.rectangle((0, top, thickness - 1, top + high - 1), outline=FAINT_INK)
-    canvas.write([unit], 0, 0, pixels, is_bold=True)
-    for tick, label in zip(ticks, labels, strict=True):
-        y = top + (limits[1] - tick) / max(limits[1] - limits[0], 1e-12) * (high - 1)
-        canvas.draw.line((thickness, y, thickness + gap // 2, y), fill=FAINT_INK)
-        canvas.draw.text((thickness + gap, y), label, fill=(32, 36, 42), font=_font(pixels), anchor="lm")
-    return canvas.picture()
-
-
-def nice_ceiling(value: float) -> float:
-    """Give the next number of the series 1, 1.5, 2, 3, 4, 5, 6, 8 (times a power of ten) that is not below.
-
-    Examples
-    --------
-    >>> nice_ceiling(1.23), nice_ceiling(0.0)
-    (1.5, 1.0)
-    """
-    if not value > 0:
-        return 1.0
-    power = 10.0 ** np.floor(np.log10(value))
-    steps = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10])
-    return float(round(steps[np.searchsorted(steps, value / power * (1 - 1e-9))] * power, 12))
-
-
-def _font(pixels):
-    from meshdisent.show.lettering import font
-
-    return font(pixels)
-
-
-def _ticks(low: float, high: float) -> tuple[list[float], int]:
-    """Give both ends and four to six round numbers between them, and how many decimals they need."""
-    spread = max(high - low, 1e-12)
-    power = 10.0 ** np.floor(np.log10(spread))
-    step = min((s * power for s in (0.1, 0.2, 0.25, 0.5, 1, 2)), key=lambda s: abs(spread / s - 5))
-    ticks = [low, *(k * step for k in range(int(np.ceil(low / step)), int(high / step) + 1)), high]
-    kept = [t for k, t in enumerate(ticks) if k in (0, len(ticks) - 1) or step / 2 < t - low and step / 2 < high - t]
-    decimals = next(d for d in range(13) if d == 12 or all(abs(round(t, d) - t) < 1e-6 * spread for t in kept))
-    return kept, min(decimals, 3)
-
-
-def _letter_pixels(picture_width: int) -> int:
+def letter_pixels(picture_width: int) -> int:
+    """Give the size of letters that suits pictures of that width."""
     return max(11, round(picture_width / 24))
 
 
-def _check_labels(name: str, labels: Sequence[str], count: int) -> None:
+def _check_count(name: str, labels: Sequence[str], count: int, what: str) -> None:
     if labels and len(labels) != count:
-        raise UsageError(f"sheet got {len(labels)} {name} for {count}; wanted one for each, or none.")
+        raise UsageError(f"sheet got {len(labels)} {name} for {count} {what}; wanted one for each, or none at all.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Page:
-    """Where everything lies on a sheet, pixels."""
+def _label_width(labels: Sequence[str], letter: int, cell_width: int) -> int:
+    """Wide enough for the longest label, at most half a picture; longer ones are wrapped."""
+    widest = max((text_width(line, letter) for label in labels for line in label.split("\n")), default=0)
+    return min(widest + letter // 2, max(cell_width // 2, 6 * letter)) if labels else 0
 
-    cell: tuple[int, int]
-    letter: int
-    margin: int
-    gap: int
-    columns: int
-    labels_left: list[list[str]]
-    label_width: int
-    labels_top: list[list[str]]
-    title: list[str]
-    caption: list[str]
-    below_height: int
-    width: int
-    grid_top: int
-    grid_height: int
-    height: int
 
-    @classmethod
-    def plan(cls, shown, rows, row_labels, column_labels, title, caption, below, bar) -> "_Page":
-        cell = (max(p.shape[1] for p in shown), max(p.shape[0] for p in shown))
-        columns = max(len(row) for row in rows)
-        letter = _letter_pixels(cell[0])
-        margin, gap, line = round(letter * 1.5), round(letter * 0.4), line_height(letter)
-        labels_left = [wrap(label, letter, max(cell[0] // 2, 6 * letter)) for label in row_labels]
-        label_width = max((text_width(lines, letter) for lines in labels_left), default=-margin) + margin
-        labels_top = [wrap(label, letter, cell[0] - gap) for label in column_labels]
-        grid_width = columns * (cell[0] + gap) - gap
-        bar_width = bar.shape[1] + margin if bar is not None else 0
-        inner = max(label_width + grid_width + bar_width, 20 * letter)
-        title_lines = wrap(title, round(letter * 1.4), inner, is_bold=True) if title else []
-        caption_lines = wrap(caption, letter, inner) if caption else []
-        below_height = line + gap if any(text for row in below for text in row) else 0
-        grid_top = margin + (len(title_lines) * line_height(round(letter * 1.4)) + gap * 2 if title else 0)
-        grid_top += max((len(lines) for lines in labels_top), default=0) * line + (gap if column_labels else 0)
-        grid_height = len(rows) * (cell[1] + below_height + gap) - gap
-        if bar is not None:
-            grid_height = max(grid_height, bar.shape[0])
-        height = grid_top + grid_height + (len(caption_lines) * line + 2 * gap if caption else 0) + margin
-        return cls(
-            cell=cell, letter=letter, margin=margin, gap=gap, columns=columns, labels_left=labels_left,
-            label_width=label_width, labels_top=labels_top, title=title_lines, caption=caption_lines,
-            below_height=below_height, width=inner + 2 * margin, grid_top=grid_top, grid_height=grid_height,
-            height=height,
-        )  # fmt: skip
+def _titled(page: np.ndarray, title: str, caption: str, letter: int) -> list[np.ndarray]:
+    width = max(page.shape[1], 24 * letter)
+    head = [text_block(title, round(letter * 1.4), width, is_bold=True)] if title else []
+    foot = [text_block(caption, letter, width, ink=FAINT_INK)] if caption else []
+    return [*head, page, *foot]
 
-    def draw(self, rows, below, bar) -> np.ndarray:
-        canvas, line = Canvas(self.width, self.height), line_height(self.letter)
-        canvas.write(self.title, self.margin, self.margin, round(self.letter * 1.4), is_bold=True)
-        left = self.margin + self.label_width
-        for k, lines in enumerate(self.labels_top):
-            middle = left + k * (self.cell[0] + self.gap) + self.cell[0] / 2
-            canvas.write(lines, middle, self.grid_top - self.gap - len(lines) * line, self.letter, align="center")
-        for i, row in enumerate(rows):
-            top = self.grid_top + i * (self.cell[1] + self.below_height + self.gap)
-            if self.labels_left:
-                lines = self.labels_left[i]
-                middle = top + (self.cell[1] - len(lines) * line) / 2
-                canvas.write(lines, left - self.margin / 2, middle, self.letter, align="right")
-            for k, picture in enumerate(row):
-                if picture is None:
-                    continue
-                x = left + k * (self.cell[0] + self.gap)
-                canvas.paste(
-                    picture, x + (self.cell[0] - picture.shape[1]) // 2, top + (self.cell[1] - picture.shape[0]) // 2
-                )
-                if i < len(below) and k < len(below[i]):
-                    place = (x + self.cell[0] / 2, top + self.cell[1] + self.gap / 2)
-                    canvas.write([below[i][k]], *place, self.letter, align="center", ink=FAINT_INK)
-        if bar is not None:
-            x = left + self.columns * (self.cell[0] + self.gap) - self.gap + self.margin
-            canvas.paste(bar, x, self.grid_top + (self.grid_height - bar.shape[0]) // 2)
-        canvas.write(
-            self.caption, self.margin, self.height - self.margin - len(self.caption) * line, self.letter, ink=FAINT_INK
-        )
-        return canvas.picture()
+
+def _blank(width: int, height: int = 1) -> np.ndarray:
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+def _grown(block: np.ndarray, width: int, height: int | None = None, x: float = 0.5, y: float = 0.5) -> np.ndarray:
+    """Put a block on a larger white one; ``x`` and ``y`` say where, from 0 (left, top) to 1."""
+    free = (height or block.shape[0]) - block.shape[0], width - block.shape[1]
+    top, left = round(free[0] * y), round(free[1] * x)
+    return np.pad(block, ((top, free[0] - top), (left, free[1] - left), (0, 0)), constant_values=255)
+
+
+def _beside(blocks: Sequence[np.ndarray], gap: int, at: float = 0.5) -> np.ndarray:
+    """Lay blocks side by side; ``at`` is their height on the line, 0 for the top, 1 for the bottom."""
+    height = max(block.shape[0] for block in blocks)
+    parts = [_grown(block, block.shape[1], height, y=at) for block in blocks if block.shape[1]]
+    return np.concatenate([part for one in parts for part in (_blank(gap, height), one)][1:], axis=1)
+
+
+def _stacked(blocks: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    """Lay blocks below each other, left edges in line."""
+    width = max(block.shape[1] for block in blocks)
+    parts = [_grown(block, width, x=0.0) for block in blocks]
+    return np.concatenate([part for one in parts for part in (_blank(width, gap), one)][1:], axis=0)
