@@ -1,0 +1,1 @@
+"""Layers of networks; each file opens with its equation."""

@@ -1,0 +1,101 @@
+r"""The Re-coupler: two codes to one vector that is normal again (WSDF, eq. 2).
+
+Products of normal numbers are not normal. So each code entry becomes uniform, each pair is multiplied, and the product
+goes through its own distribution function and the inverse normal one:
+
+.. math::
+    n_{ij} = \Phi^{-1}(F(u_i u_j)), \qquad F(p) = p\,(1 - \ln p), \qquad r_k = \sum_{ij} \hat W_{kij} n_{ij}
+
+with :math:`\hat W_k = W_k / \lVert W_k \rVert`. As published, :math:`u = 0.9999\,\Phi(z) + 0.00005` and the logarithm
+is of :math:`p + 10^{-5}` (:func:`coded_scores`); :func:`exact_scores` leaves both out.
+
+Scores are computed in float64 whatever the codes are in: in float32 the published formula ends one rounding step from
+infinity and is off by 9e-3 there, and in half precision it is infinite. For 32 scans and 32 x 32 pairs that costs a
+third of a millisecond on one core, as much as float32 does.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+#: Uniform numbers keep this distance from 0 and 1, as published.
+MARGIN = 5e-5
+#: Added inside the published logarithm.
+LOG_SHIFT = 1e-5
+
+
+def coded_uniform(code: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Uniform numbers from normal ones, shrunk away from 0 and 1 as published; at most :data:`MARGIN` from exact."""
+    return (1 - 2 * MARGIN) * torch.special.ndtr(code) + MARGIN
+
+
+def coded_cdf(product: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Distribution function of a product of two uniform numbers, as published; exact but for the shift of 1e-5."""
+    return product * (1 - torch.log(product + LOG_SHIFT))
+
+
+def coded_scores(
+    identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
+) -> Float[Tensor, "batch identity expression"]:
+    """Normal score of each pair of code entries, as published, in float64: between -5.42 and 4.27 for any codes."""
+    uniform_identity, uniform_expression = (coded_uniform(code.double()) for code in (identity, expression))
+    product = uniform_identity[:, :, None] * uniform_expression[:, None, :]  # (B, I, E)
+    return torch.special.ndtri(coded_cdf(product))
+
+
+def exact_scores(
+    identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
+) -> Float[Tensor, "batch identity expression"]:
+    """Normal score of each pair of code entries without the published shrinking, in float64.
+
+    Works on logarithms, so that scores and gradients are finite for any finite codes; beyond about 26 standard
+    deviations in both codes the gradient is 0.
+    """
+    log_identity, log_expression = (torch.special.log_ndtr(code.double()) for code in (identity, expression))
+    log_product = log_identity[:, :, None] + log_expression[:, None, :]  # (B, I, E), at most 0
+    return normal_score_of_log(log_product)
+
+
+def normal_score_of_log(log_product: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    r"""Give :math:`\Phi^{-1}(F(e^l))` for the logarithm :math:`l \le 0` of a product of two uniform numbers.
+
+    Below the median from :math:`F = e^l (1 - l)`; above it from :math:`1 - F`, which near 1 is
+    :math:`l^2/2 + l^3/3 + l^4/8 + \ldots` and would otherwise be lost in rounding.
+    """
+    is_low = log_product < -1.0
+    low = log_product.clamp(-690.0, -1.0)
+    high = log_product.clamp(-1.0, -1e-150)
+    # Horner form of sum over k >= 2 of (k - 1) l^k / k!; 20 terms reach rounding at l = -1.
+    tail = torch.zeros_like(high)
+    for k in range(20, 1, -1):
+        tail = (k - 1) + tail * high / (k + 1)
+    tail = tail * high.square() / 2
+    below = torch.special.ndtri(torch.exp(low) * (1 - low))
+    above = -torch.special.ndtri(tail)
+    return torch.where(is_low, below, above)
+
+
+class Recoupler(nn.Module):
+    """Fuse an identity code and an expression code into one vector.
+
+    Parameters
+    ----------
+    identity_size, expression_size, fused_size : Entries of the codes and of the result.
+    exact : Take :func:`exact_scores` instead of the published :func:`coded_scores`.
+    """
+
+    def __init__(self, identity_size: int, expression_size: int, fused_size: int, exact: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(fused_size, identity_size, expression_size))
+        self.scores = exact_scores if exact else coded_scores
+
+    def unit_weight(self) -> Float[Tensor, "fused pair"]:
+        """The weights of each output entry, flattened and divided by their Euclidean norm."""
+        return nn.functional.normalize(self.weight.flatten(start_dim=1), dim=1, eps=1e-12)
+
+    def forward(
+        self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
+    ) -> Float[Tensor, "batch fused"]:
+        """Fused codes, about standard normal when the codes are."""
+        scores = self.scores(identity, expression).to(self.weight.dtype)
+        return scores.flatten(start_dim=1) @ self.unit_weight().T  # (B, I*E) x (I*E, K)
