@@ -1,0 +1,44 @@
+"""How Sphinx builds these pages. Nothing here needs the network."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "extensions")]
+
+from meshdisent import __version__  # noqa: E402 - found only now, in a checkout that is not installed
+
+project = "meshdisent"
+author = "The meshdisent authors"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "one_line_fields",  # before napoleon, which reads what it writes
+    "sphinx.ext.napoleon",
+    "myst_parser",
+    "command_pages",
+    "mathml",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "scripts"]
+templates_path = ["templates"]
+
+html_theme = "furo"
+html_title = f"meshdisent {version}"
+html_static_path = []
+html_math_renderer = "mathml"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 100
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
