@@ -28,7 +28,7 @@ templates_path = ["templates"]
 
 html_theme = "furo"
 html_title = f"meshdisent {version}"
-html_static_path = []
+html_show_sourcelink = html_copy_source = False
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
