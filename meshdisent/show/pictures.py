@@ -5,6 +5,7 @@ pyvista draws where it can; a machine without OpenGL libraries gets the software
 for programs whose callers do not.
 """
 
+import io
 import os
 import sys
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from meshdisent.errors import MeshError, UsageError
-from meshdisent.files import writing
+from meshdisent.files import refuse_existing, writing
 from meshdisent.show import offscreen
 from meshdisent.show.camera import Camera
 from meshdisent.show.offscreen import render_offscreen
@@ -105,10 +106,19 @@ def write_png(path: str | os.PathLike, picture: UInt8[np.ndarray, "height width 
     ------
     UsageError : If the file exists and ``overwrite`` is false.
     """
+    refuse_existing(path, overwrite)
+    data = encode_png(picture)
+    with writing(path, overwrite) as aside:
+        aside.write_bytes(data)
+
+
+def encode_png(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Give the bytes of a PNG file."""
     from PIL import Image
 
-    with writing(path, overwrite) as aside:
-        Image.fromarray(picture).save(aside, format="PNG")
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def map_colors(

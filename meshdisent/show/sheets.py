@@ -51,7 +51,7 @@ def sheet(
     _check_count("row_labels", row_labels, len(rows), "rows")
     _check_count("column_labels", column_labels, columns, "columns")
     width, height = max(picture.shape[1] for picture in shown), max(picture.shape[0] for picture in shown)
-    letter = letter_pixels(width)
+    letter = letter_pixels(width, columns)
     gap, margin = round(letter * 0.4), round(letter * 1.5)
     label_width = _label_width(row_labels, letter, width)
     lines = []
@@ -121,15 +121,15 @@ def heat_map_sheet(
     ]
     bar = color_bar(
         limits, round(size[1] * min(len(rows), 3) * 0.75), colormap,
-        pixels=letter_pixels(size[0]), is_clipped=bool(every.max() > limits[1]),
+        pixels=letter_pixels(size[0], max(counts)), is_clipped=bool(every.max() > limits[1]),
     )  # fmt: skip
     below = [[f"mean {np.mean(error):.2f} mm" for error in row] for row in errors_mm]
     return sheet(rows, row_labels, column_labels, title, caption, below=below, bar=bar)
 
 
-def letter_pixels(picture_width: int) -> int:
-    """Give the size of letters that suits pictures of that width."""
-    return max(11, round(picture_width / 24))
+def letter_pixels(picture_width: int, columns: int = 1) -> int:
+    """Give the size of letters that can be read when a sheet is shrunk to the width of a page."""
+    return max(11, round(picture_width / 24), min(round(picture_width * columns / 90), round(picture_width / 13)))
 
 
 def _check_count(name: str, labels: Sequence[str], count: int, what: str) -> None:
