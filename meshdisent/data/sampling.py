@@ -21,9 +21,9 @@ class UniformSampler:
     Parameters
     ----------
     scan_count : Number of training scans, N.
-    batch : Largest number of scans in a batch. An epoch is cut into ``ceil(N / batch)`` parts, equal to within one.
+    batch_size : Most scans in a batch. An epoch is cut into ``ceil(N / batch_size)`` parts, equal to within one.
     seed : Of the shuffle.
-    drop_last : Cut exactly ``batch`` scans a step instead, and leave the rest of the epoch out.
+    drop_last : Cut exactly ``batch_size`` scans a step instead, and leave the rest of the epoch out.
 
     Raises
     ------
@@ -31,18 +31,18 @@ class UniformSampler:
 
     Examples
     --------
-    >>> sampler = UniformSampler(5, batch=2, seed=0)
+    >>> sampler = UniformSampler(5, batch_size=2, seed=0)
     >>> sampler.steps_per_epoch, sorted(np.concatenate(list(sampler)).tolist())
     (3, [0, 1, 2, 3, 4])
     """
 
-    def __init__(self, scan_count: int, batch: int = 32, seed: int = 110, drop_last: bool = False):
+    def __init__(self, scan_count: int, batch_size: int = 32, seed: int = 110, drop_last: bool = False):
         self.scan_count = scan_count
-        self.batch = batch
-        self.steps_per_epoch = scan_count // batch if drop_last else -(-scan_count // batch)
+        self.batch_size = batch_size
+        self.steps_per_epoch = scan_count // batch_size if drop_last else -(-scan_count // batch_size)
         if self.steps_per_epoch < 1:
             raise DataError(
-                f"There are {scan_count} training scans; wanted at least {batch if drop_last else 1} for one batch. "
+                f"There are {scan_count} training scans; wanted at least {batch_size if drop_last else 1} for a batch. "
                 "Prepare more scans for training, or set a smaller batch."
             )
         self.epoch = 0
@@ -67,7 +67,7 @@ class UniformSampler:
     def _cut(self, step: int) -> int:
         """Where a step begins: the first ``N mod steps`` parts are one scan longer."""
         if self._drop_last:
-            return step * self.batch
+            return step * self.batch_size
         least, longer = divmod(self.scan_count, self.steps_per_epoch)
         return step * least + min(step, longer)
 
