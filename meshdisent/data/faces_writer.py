@@ -92,7 +92,7 @@ class DatasetWriter:
         self._aside: AbstractContextManager = writing(self.path, self._overwrite)
         aside = self._aside.__enter__()
         try:
-            self._file = h5py.File(aside, "w", libver=("v110", "v114"))
+            self._file = h5py.File(aside, "w")
             shape = (0, self.topology.vertex_count, 3)
             chunk = (1, max(1, self.topology.vertex_count), 3)
             self._vertices = self._file.create_dataset(

@@ -1,0 +1,161 @@
+"""ICT-FaceKit (Li et al. 2020, MIT license): a clone of its repository, turned into scans of people who make faces.
+
+The model is in centimeters; its shapes are absolute meshes of 26,719 vertices, quads and triangles.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from meshdisent.data.ict_people import EXPRESSIONS, SHAPES, IctPeople, IctShapes, Person, express
+from meshdisent.data.layouts.base import MM_PER_UNIT, Listing, RawFolders, Rejection, ScanRecord, Unit
+from meshdisent.errors import DataError, MeshError, UsageError
+from meshdisent.mesh.mesh import Mesh
+
+IDENTITY_COUNT = 100
+#: First and one past the last vertex of each part, from the repository's documentation.
+PARTS = {
+    "narrow_face": (0, 6706),
+    "face": (0, 9409),
+    "head_and_neck": (9409, 11248),
+    "mouth_socket": (11248, 13294),
+    "eye_sockets": (13294, 14062),
+    "gums_and_tongue": (14062, 17039),
+    "teeth": (17039, 21451),
+    "eyeball_left": (21451, 23021),
+    "eyeball_right": (23021, 24591),
+    "full": (0, 26719),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IctLayout:
+    """Scans synthesized from a clone of ICT-FaceKit: SUBJECTS people with 20 expressions each, true neutrals known."""
+
+    name: ClassVar[str] = "ict"
+    align: ClassVar[str] = "none"
+    drop: ClassVar[float] = 0.0
+    neutral: ClassVar[str] = "neutral"
+    unit: ClassVar[Unit] = "cm"
+
+    raw: RawFolders
+    """The clone: the folder with FaceXModel in it."""
+    subjects: int = 300
+    """How many people are drawn."""
+    region: Literal["face", "narrow_face", "full"] = "face"
+    """Part of the head: 9,409, 6,706 or all 26,719 vertices."""
+    noise: float = 0.05
+    """Noise of the scanner in mm (standard deviation of a coordinate)."""
+    detail: float = 0.6
+    """Personal displacement beyond the 100 identity modes in mm (root mean square length)."""
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != 1:
+            raise UsageError(f"The layout ict got {len(self.raw)} folders; wanted one: the clone of ICT-FaceKit.")
+        if self.subjects < 1 or not self.noise >= 0 or not self.detail >= 0:
+            raise UsageError(
+                f"The layout ict got {self.subjects} subjects, noise {self.noise} and detail {self.detail}; wanted at "
+                "least one subject and nothing below 0. Correct the arguments."
+            )
+
+    def find(self) -> Listing:
+        """List 20 expressions and the true neutral of each person."""
+        _folder(self.raw[0])
+        records = []
+        for k in range(self.subjects):
+            subject = f"{k:04d}"
+            records += [ScanRecord(subject, name, -1, f"ict:{subject}/{name}") for name in EXPRESSIONS]
+            records.append(ScanRecord(subject, self.neutral, -1, f"ict:{subject} at rest", is_truth=True))
+        return Listing(tuple(records))
+
+    def template(self) -> Mesh:
+        """Give the generic face at rest."""
+        neutral, faces = _generic(self.raw[0], self.region)
+        return Mesh(neutral.vertices[: PARTS[self.region][1]] * MM_PER_UNIT["cm"], faces)
+
+    def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
+        """Give the parts that lie in the region."""
+        count = len(template.vertices)
+        return {name: range(first, last) for name, (first, last) in PARTS.items() if last <= count}
+
+    def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
+        """Synthesize scans; those of one person should come together, since a person is drawn once for them."""
+        people = IctPeople(_shapes(self.raw[0], self.region), seed, self.detail)
+        found: list[Mesh | Rejection] = []
+        number, person = -1, None
+        for record in records:
+            if person is None or int(record.subject) != number:
+                number = int(record.subject)
+                person = people.person(number)
+            found.append(Mesh(self._scan(people, person, number, record), people.shapes.faces))
+        return found
+
+    def _scan(self, people: IctPeople, person: Person, number: int, record: ScanRecord) -> np.ndarray:
+        if record.is_truth or record.expression is None:
+            return person.neutral
+        mixture = people.mixture(number, record.expression)
+        return express(person, mixture) + people.noise(number, record.expression, self.noise)
+
+
+@lru_cache(maxsize=1)
+def _shapes(raw: Path, region: str) -> IctShapes:
+    """Read the shapes that are needed, once a process."""
+    folder, last = _folder(raw), PARTS[region][1]
+    neutral, faces = _generic(raw, region)
+    eyeballs = [slice(*PARTS["eyeball_left"]), slice(*PARTS["eyeball_right"])]
+    generic = neutral.vertices * MM_PER_UNIT["cm"]
+    identity = np.empty((IDENTITY_COUNT, last, 3), np.float32)
+    identity_eyes = np.empty((IDENTITY_COUNT, 2, 3))
+    for k in range(IDENTITY_COUNT):
+        mode = _displacement(folder / f"identity{k:03d}.obj", generic)
+        identity[k], identity_eyes[k] = mode[:last], [mode[eye].mean(axis=0) for eye in eyeballs]
+    return IctShapes(
+        generic=generic[:last],
+        faces=faces,
+        identity=identity,
+        expression={name: _displacement(folder / f"{name}.obj", generic)[:last] for name in SHAPES},
+        eyes=np.stack([generic[eye].mean(axis=0) for eye in eyeballs]),
+        identity_eyes=identity_eyes,
+    )
+
+
+def _generic(raw: Path, region: str) -> tuple[Mesh, np.ndarray]:
+    """Read the generic face of the whole head, in cm, and the triangles of a region."""
+    path = _folder(raw) / "generic_neutral_mesh.obj"
+    neutral = _read(path)
+    if len(neutral.vertices) != PARTS["full"][1]:
+        raise DataError(
+            f"{path} has {len(neutral.vertices)} vertices; wanted the {PARTS['full'][1]} of ICT-FaceKit's light model. "
+            "Clone the repository again."
+        )
+    return neutral, neutral.faces[(neutral.faces < PARTS[region][1]).all(axis=1)]
+
+
+def _folder(raw: Path) -> Path:
+    for folder in (raw / "FaceXModel", raw):
+        if (folder / "generic_neutral_mesh.obj").is_file():
+            return folder
+    raise DataError(
+        f"{raw} has no FaceXModel/generic_neutral_mesh.obj; wanted a clone of ICT-FaceKit "
+        "(git clone https://github.com/USC-ICT/ICT-FaceKit). Check the folder."
+    )
+
+
+def _displacement(path: Path, generic: np.ndarray) -> np.ndarray:
+    shape = _read(path).vertices
+    if shape.shape != generic.shape:
+        raise DataError(
+            f"{path} has {len(shape)} vertices; the neutral has {len(generic)}. Clone the repository again."
+        )
+    return shape * MM_PER_UNIT["cm"] - generic
+
+
+def _read(path: Path) -> Mesh:
+    try:
+        return Mesh.read(path)
+    except (MeshError, OSError) as error:
+        raise DataError(f"A shape of ICT-FaceKit is missing or damaged: {error} Clone the repository again.") from error
