@@ -1,8 +1,8 @@
 """The flat face: a triangulated chart whose edges follow the lids and the lips.
 
 A point of the chart is (u, v) in mm: u runs from the nose outwards along the skin, v upwards, and (0, 0) lies between
-the eyes. Half a face is laid out and mirrored: rings of vertices follow each eye opening and the mouth slit, the rest is
-spread by Lloyd relaxation and joined by Delaunay triangulation. Inside the openings come rings that no flat sheet has:
+the eyes. Half a face is laid out and mirrored: rings of vertices follow each eye opening and the mouth slit, the rest
+is spread by Lloyd relaxation and joined by Delaunay triangulation. Inside the openings come rings that no flat sheet has:
 the lid margin, the eyeball behind it, the inside of the lips.
 
 Only sums, products and rounded ring positions decide the triangulation, so the same vertex count gives the same
@@ -21,6 +21,7 @@ EYE_HALF_WIDTH, UPPER_LID, LOWER_LID = 15.2, 5.3, 4.9
 MOUTH_CENTER, MOUTH_HALF_WIDTH, SLIT = -65.0, 25.5, 2.2
 OUTLINE_CENTER, OUTLINE_HALF_WIDTH, OUTLINE_HALF_HEIGHT = -18.0, 98.0, 108.0
 IRIS = (-2.9, 0.0)  # where the gaze leaves the eyeball, in the frame of the outwards turned eye
+EYE_RINGS, MOUTH_RINGS = (1.9, 4.2, 7.0), (2.5, 5.3, 8.4)  # mm outside the openings, for 2,500 vertices
 INNER_LIP_ROWS = (2.5, 6.0)  # mm behind the line where the lips meet
 
 SKIN, INNER_LIP, LID_MARGIN, EYEBALL = range(4)
@@ -80,14 +81,17 @@ def eye_opening(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Floa
 def _mouth_ring(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Float[np.ndarray, "point 2"]:
     sharpness = 1.0 + 0.3 / (1.0 + offset / 4)
     rise = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** sharpness
-    return np.stack([(MOUTH_HALF_WIDTH + 0.55 * offset) * np.cos(angle), MOUTH_CENTER + (SLIT + offset) * rise], axis=1)
+    return np.stack([(MOUTH_HALF_WIDTH + 0.8 * offset) * np.cos(angle), MOUTH_CENTER + (SLIT + offset) * rise], axis=1)
+
+
+_FINE_PARTS = ((31, 4, 28, 19), (2, -38, 21, 13), (8, -65, 27, 17), (0, -12, 13, 20))  # center and reach
 
 
 def _edge_length(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " point"]:
     """Relative edge length wanted at points of the right half: fine at eyes, nose and mouth."""
     u, v = points[:, 0], points[:, 1]
     fineness = np.zeros(len(points))
-    for center_u, center_v, reach_u, reach_v in ((31, 3, 26, 17), (2, -37, 21, 13), (8, -65, 27, 17), (0, -12, 13, 20)):
+    for center_u, center_v, reach_u, reach_v in _FINE_PARTS:
         square = ((u - center_u) / reach_u) ** 2 + ((v - center_v) / reach_v) ** 2
         fineness = np.maximum(fineness, 1.0 / (1.0 + square * square * square))
     return 6.6 - 4.3 * fineness
@@ -110,7 +114,7 @@ class _HalfFace:
         density = math.sqrt(vertex_count / 2500)
         self.spacing = 1 / density
         self.lid_count = 2 * round(14 * density)
-        self.lip_count = 2 * round(13 * density) + 1
+        self.lip_count = 2 * round(12 * density) + 1
         self.points = np.zeros((0, 2))
         self.faces = np.zeros((0, 3), dtype=np.int64)
         self.kind = np.zeros(0, dtype=np.int64)
@@ -135,20 +139,21 @@ class _HalfFace:
         angle = np.concatenate([upper[:-1], lower[:-1]])
         between = (angle + np.append(angle[1:], 2 * math.pi)) / 2
         self.lid = self.add(eye_opening(angle) + EYE_CENTER)
-        self.add(eye_opening(between, 1.9 * self.spacing) + EYE_CENTER)
-        self.add(eye_opening(angle, 4.2 * self.spacing) + EYE_CENTER)
+        for ring, offset in enumerate(EYE_RINGS):
+            self.add(eye_opening(angle if ring % 2 else between, offset * self.spacing) + EYE_CENTER)
         upper = _even_angles(_mouth_ring, math.pi / 2, 0.0, self.lip_count // 2)
         angle = np.concatenate([upper, -upper[-2::-1]])
         self.lip = self.add(_exact_midline(_mouth_ring(angle, 0.0)))
-        for offset in (2.4, 5.2, 8.4):
-            points = _exact_midline(_mouth_ring(angle, offset * self.spacing))
+        between = np.concatenate([angle[:1], (angle[1:] + angle[:-1]) / 2, angle[-1:]])
+        for ring, offset in enumerate(MOUTH_RINGS):
+            points = _exact_midline(_mouth_ring(angle if ring % 2 else between, offset * self.spacing))
             self.add(points)
         self.mouth_top, self.mouth_bottom = points[0, 1], points[-1, 1]
 
     def fill(self) -> None:
         """Put points on the outline and the midline, then spread the others over the skin."""
         structured = 2 * self._structured_count() - self._structured_on_midline()
-        raster, cell = _raster(1.0)
+        raster, cell = _raster(1.0, self.spacing)
         wanted = _edge_length(raster)
         cells = float(np.sum(cell / (wanted**2 * math.sqrt(3) / 2)))
         scale = math.sqrt(2 * cells / (self.vertex_count - structured))
@@ -321,7 +326,7 @@ def _spaced(path: Float[np.ndarray, "point 2"], scale: float) -> Float[np.ndarra
     return np.stack([np.interp(at, edges, path[:, 0]), np.interp(at, edges, path[:, 1])], axis=1)
 
 
-def _raster(step: float) -> tuple[Float[np.ndarray, "point 2"], float]:
+def _raster(step: float, spacing: float) -> tuple[Float[np.ndarray, "point 2"], float]:
     """Grid points of the right half's skin, and the area that each stands for."""
     u, v = np.meshgrid(
         np.arange(step / 2, OUTLINE_HALF_WIDTH, step),
@@ -330,12 +335,24 @@ def _raster(step: float) -> tuple[Float[np.ndarray, "point 2"], float]:
     points = np.stack([u.ravel(), v.ravel()], axis=1)
     x, y = points[:, 0] / OUTLINE_HALF_WIDTH, (points[:, 1] - OUTLINE_CENTER) / OUTLINE_HALF_HEIGHT
     inside = np.abs(x) ** 2.4 + np.abs(y) ** 2.4 < 1
-    eye = ((points - EYE_CENTER) / (EYE_HALF_WIDTH + 1, 6.5)) ** 2
-    mouth = ((points - (0, MOUTH_CENTER)) / (MOUTH_HALF_WIDTH, SLIT)) ** 2
-    return points[inside & (eye.sum(axis=1) > 1) & (mouth.sum(axis=1) > 1)], step * step
+    angle = np.linspace(0, 2 * math.pi, 181)
+    # The rings have these parts for themselves.
+    eye = _within(points - EYE_CENTER, eye_opening(angle, EYE_RINGS[-1] * spacing))
+    mouth = _within(points - (0, MOUTH_CENTER), _mouth_ring(angle, MOUTH_RINGS[-1] * spacing) - (0, MOUTH_CENTER))
+    return points[inside & ~eye & ~mouth], step * step
 
 
-def _spread(count: int, fixed, raster, weight, rounds: int = 40) -> Float[np.ndarray, "point 2"]:
+def _within(points: Float[np.ndarray, "point 2"], ring: Float[np.ndarray, "corner 2"]) -> Bool[np.ndarray, " point"]:
+    """Say which points lie within a convex ring round the origin, or nearly so."""
+    turn = np.arctan2(ring[:-1, 1], ring[:-1, 0])
+    order = np.argsort(turn)
+    radius = np.interp(
+        np.arctan2(points[:, 1], points[:, 0]), turn[order], np.hypot(ring[:-1, 0], ring[:-1, 1])[order], period=2 * math.pi
+    )
+    return np.hypot(points[:, 0], points[:, 1]) < radius + 0.5
+
+
+def _spread(count: int, fixed, raster, weight, rounds: int = 100) -> Float[np.ndarray, "point 2"]:
     """Spread ``count`` points between the fixed ones by Lloyd relaxation on the raster."""
     # The start takes raster points in an order that fills the plane evenly, each with the chance that its weight gives.
     order = np.argsort((np.arange(len(raster)) * 0.6180339887498949) % 1.0, kind="stable")

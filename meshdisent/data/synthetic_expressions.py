@@ -30,8 +30,8 @@ EXPRESSIONS: Mapping[str, Mapping[str, float | tuple[float, float]]] = MappingPr
         "brow_down": 1.0, "nose_wrinkle": 0.7, "upper_raise": 0.5, "lower_drop": 0.75, "corner_out": 0.35,
         "corner_down": 0.35, "lid_wide": 0.15, "flare": 1.0,
     },
-    "jaw_left": {"jaw_left": 1.0, "jaw_open": 0.12},
-    "jaw_right": {"jaw_left": -1.0, "jaw_open": 0.12},
+    "jaw_left": {"jaw_left": 1.0, "jaw_open": 0.04},
+    "jaw_right": {"jaw_left": -1.0, "jaw_open": 0.04},
     "jaw_forward": {"jaw_forward": 1.0, "jaw_open": 0.05, "lower_up": 0.3},
     "mouth_left": {"mouth_left": 1.0, "corner_up": (0.35, 0.0)},
     "mouth_right": {"mouth_left": -1.0, "corner_up": (0.0, 0.35)},
@@ -47,7 +47,7 @@ EXPRESSIONS: Mapping[str, Mapping[str, float | tuple[float, float]]] = MappingPr
     },
     "cheek_blowing": {"puff": 1.0, "press": 0.15},
     "eye_closed": {"lid_close": 1.0, "lower_lid": 0.15},
-    "brow_raiser": {"brow_in_up": 1.0, "brow_out_up": 1.0, "lid_wide": 0.3},
+    "brow_raiser": {"brow_in_up": 1.0, "brow_out_up": 1.0, "lid_wide": 0.5},
     "brow_lower": {"brow_down": 1.0, "lower_lid": 0.25, "lid_close": 0.12},
 })  # fmt: skip
 
@@ -91,7 +91,9 @@ class Performance:
         fixed = chart.kind == EYEBALL
         for moves in self.fields.values():
             moves[fixed] = 0.0
-        self.jaw = self._jaw_weight(average.vertices)
+        self.jaw = self._jaw_weight(average.vertices, upper=0.42, lower=1.0)
+        # Lips that stay closed shift as one.
+        self.closed_jaw = self._jaw_weight(average.vertices, upper=0.5, lower=0.5)
         self.actions = (*self.fields, *MOVEMENTS)
 
     def perform(
@@ -147,7 +149,7 @@ class Performance:
         turn = self.jaw * opening * JAW_ANGLE
         y = offset[:, 1] * np.cos(turn) - offset[:, 2] * np.sin(turn)
         z = offset[:, 1] * np.sin(turn) + offset[:, 2] * np.cos(turn)
-        swing = self.jaw * sideways * np.deg2rad(6.5)
+        swing = self.closed_jaw * sideways * np.deg2rad(6.5)
         x = offset[:, 0] * np.cos(swing) + z * np.sin(swing)
         z = -offset[:, 0] * np.sin(swing) + z * np.cos(swing)
         z = z + self.jaw * (6.0 * forward + 2.0 * max(opening, 0.0)) * subject.face_scale[0]
@@ -177,7 +179,7 @@ class Performance:
             order = np.argsort(local[half, 0])
             edges.append(np.interp(local[:, 0], local[half, 0][order], elevation[half][order]))
         gap = np.maximum(edges[0] - edges[1], 0.0)
-        near = np.where(above, 1 - ease(self.lid_distance[at], 0.0, 13.0), 1 - ease(self.lid_distance[at], 0.0, 10.0))
+        near = 1 - ease(self.lid_distance[at], 1.0, 9.5)
         elevation = elevation + gap * near * np.where(above, -upper_turn, lower_turn)
         turned = np.stack([local[:, 0], radius * np.sin(elevation), radius * np.cos(elevation)], axis=1)
         margin = np.flatnonzero(self.chart.kind[at] == LID_MARGIN)
@@ -190,7 +192,7 @@ class Performance:
         """Displacements of unit actions: along the skin to positive x, up, forward (mm)."""
         fields = {**self._mouth_corners(), **self._lips(), **self._cheeks(angle), **self._upper_face()}
         u, v = self.u, self.v
-        self.narrowing = self._join(-5.0 * bump(u, v, 27, MOUTH_CENTER, 16, 16) * ease(u, 0, 14), 0, 0)
+        self.narrowing = self._join(-3.5 * bump(u, v, 27, MOUTH_CENTER, 16, 16) * ease(u, 0, 14), 0, 0)
         return fields
 
     def _join(self, outward, up, forward) -> Float[np.ndarray, "vertex 3"]:
@@ -200,10 +202,10 @@ class Performance:
     def _mouth_corners(self):
         u, v = self.u, self.v
         corner = bump(u, v, MOUTH_HALF_WIDTH + 1, MOUTH_CENTER, 17, 14)
-        outward = corner * ease(u, 0, 16)
+        outward = corner * ease(u, 2, 24)
         cheek = bump(u, v, 41, -38, 17, 15)
         middle = bump(u, v, 0, MOUTH_CENTER, 20, 13)
-        dimple = bump(u, v, MOUTH_HALF_WIDTH + 5, MOUTH_CENTER, 6, 8)
+        dimple = bump(u, v, MOUTH_HALF_WIDTH + 6, MOUTH_CENTER, 7, 9)
         shift = self._join(0, 0, 0)
         shift[:, 0] = 8.5 * bump(u, v, 0, MOUTH_CENTER - 1, 36, 19)
         return {
@@ -212,7 +214,7 @@ class Performance:
             ),
             "corner_out": self._join(6.0 * outward, -0.6 * outward, -1.2 * middle - 1.2 * corner),
             "corner_down": self._join(1.0 * outward, -6.0 * outward + 0.8 * middle, 0),
-            "dimple": self._join(1.5 * dimple, 0, -2.5 * dimple),
+            "dimple": self._join(0, 0, -2.2 * dimple),
             "mouth_left": shift,
         }
 
@@ -241,7 +243,7 @@ class Performance:
 
     def _cheeks(self, angle):
         u, v = self.u, self.v
-        puff = 8.5 * bump(u, v, 43, -58, 21, 20)
+        puff = 14.0 * bump(u, v, 43, -57, 20, 19)
         lips = bump(u, v, 0, MOUTH_CENTER, 24, 14)
         raised = bump(u, v, 42, -24, 19, 12) * ease(self.lid_distance, 3, 14)
         return {
@@ -264,15 +266,17 @@ class Performance:
         )
         frown = np.exp(-(((u - 15) / 19) ** 2) - ((v - 19) / np.where(v > 19, 16.0, 10.0)) ** 2) * clear
         return {
-            "brow_in_up": self._join(0, 6.5 * inner, 0.5 * inner),
-            "brow_out_up": self._join(0, 6.5 * outer, 0.4 * outer),
+            "brow_in_up": self._join(0, 7.5 * inner, 0.8 * inner),
+            "brow_out_up": self._join(0, 7.5 * outer, 0.6 * outer),
             "brow_down": self._join(-2.4 * frown * ease(u, 0, 12), -5.5 * frown, 1.4 * frown),
         }
 
-    def _jaw_weight(self, vertices) -> Float[np.ndarray, " vertex"]:
+    def _jaw_weight(self, vertices, upper: float, lower: float) -> Float[np.ndarray, " vertex"]:
         """Blend the jaw's motion over the skin: 1 on chin and lower lip, 0 above the upper lip, smoothest between.
 
-        The minimum of the squared Laplacian (weights: inverse edge lengths) knows the slit: the lips part by themselves.
+        The minimum of the squared Laplacian (weights: inverse edge lengths) knows the slit: lips part. ``lower`` is the
+        weight in the middle of the lower lip, ``upper`` that of the mouth's corners; the upper lip's middle has 0 where
+        the lips part, the corners' weight where they stay together.
         """
         u, v, side, chart = self.u, self.v, self.side, self.chart
         s = np.clip(u / MOUTH_HALF_WIDTH, 0, 1)
@@ -280,9 +284,9 @@ class Performance:
         value[v > -34] = 0.0
         value[(v < -88) & (u < 40)] = 1.0
         value[(v < -100) & (u < 60)] = 1.0
-        upper, lower = chart.lip_ring & (side > 0), chart.lip_ring & (side < 0)
-        value[upper] = 0.42 * ease(s[upper], 0.35, 1.05)
-        value[lower] = 1 - 0.58 * ease(s[lower], 0.15, 1.05)
+        top, bottom = chart.lip_ring & (side > 0), chart.lip_ring & (side < 0)
+        value[top] = upper * s[top] ** 2.2 if lower > upper else upper
+        value[bottom] = lower + (upper - lower) * s[bottom] ** 4
         edges = np.sort(
             np.concatenate([chart.faces[:, [0, 1]], chart.faces[:, [1, 2]], chart.faces[:, [2, 0]]]), axis=1
         )

@@ -44,7 +44,7 @@ _DEPTH = CubicSpline([-128.0, -97, -65, 0, 40, 95], [62.0, 74, 88, 95, 93, 76])
 _LATERAL_RISE = CubicSpline([-128.0, -97, -65, -30, 10, 50, 80, 95], [40.0, 29, 12, 1, 0, -3, -11, -16])
 _NOSE_RIDGE = CubicSpline(
     [-60.0, -52, -47.5, -44.5, -42, -39, -36, -32, -25, -15, -6, 3, 12, 20],
-    [0.0, 0, 0.6, 4.0, 10.5, 16.5, 18.2, 17.3, 13.2, 8.2, 4.0, 0.8, 0, 0],
+    [0.0, 0, 0.6, 4.0, 10.5, 16.2, 18.4, 17.6, 13.6, 8.6, 4.3, 0.9, 0, 0],
 )
 
 
@@ -131,14 +131,14 @@ class Anatomy:
     def _sheet(self, p):
         """Bend the chart into a skull without features."""
         v, angle = self.v, self.angle
-        low = 1 - ease(v, -100, -35)
-        half = _HALF_WIDTH(v) * (1 + 0.04 * p["face_width"] + 0.05 * p["jaw_width"] * low)
+        low = 1 - ease(v, -110, -5)
+        half = _HALF_WIDTH(v) * (1 + 0.04 * p["face_width"] + 0.06 * p["jaw_width"] * low)
         half = half * (1 + 0.06 * p["chin_width"] * (1 - ease(v, -112, -72)) * (1 - ease(angle, 0.3, 1.1)))
         x = half * np.sin(angle)
         y = _MIDLINE_Y(v) + _LATERAL_RISE(v) * (1 - np.cos(angle))
         z = _MIDLINE_Z(v) - _DEPTH(v) * (1 - np.cos(angle))
         chin = 1 - ease(v, -108, -70)
-        z = z + chin * (1 - ease(angle, 0.2, 1.2)) * 2.6 * p["chin_protrusion"]
+        z = z + chin * (1 - ease(angle, 0.2, 1.2)) * 3.0 * p["chin_protrusion"]
         high = ease(v, 18, 95)
         z = z - high * 5.0 * p["forehead_slope"]
         y = y * (1 + 0.035 * p["face_height"]) - 3.0 * p["chin_length"] * chin + 4.0 * p["forehead_height"] * high
@@ -162,19 +162,20 @@ class Anatomy:
         arch = 13.5 + 5.0 * (1 - ((u - 33) / 32) ** 2)
         ridge = np.exp(-(((v - arch) / 7.0) ** 2)) * (1 - ease(u, 42, 66)) * (0.45 + 0.55 * ease(u, 2, 16))
         socket = 3.4 * bump(u, v, 27, 3, 18, 11) + 3.4 * bump(u, v, 16.5, 3, 6.5, 8)
-        return (3.4 + 1.5 * p["brow_ridge"]) * ridge - socket
+        hair = 1.6 * np.exp(-(((v - arch - 1.0) / 2.6) ** 2)) * ease(u, 6, 15) * (1 - ease(u, 44, 56))
+        return (3.2 + 1.5 * p["brow_ridge"]) * ridge + hair - socket
 
     def _nose(self, p):
         u, v = self.u, self.v
         lower, upper = 1 - ease(v, -40, -8), ease(v, -30, 2) * (1 - ease(v, 2, 24))
-        height = _NOSE_RIDGE(np.clip(v, -60, 20)) * (1 + 0.09 * p["nose_protrusion"] * lower)
+        height = _NOSE_RIDGE(np.clip(v, -60, 20)) * (1 + 0.11 * p["nose_protrusion"] * lower)
         height = height + upper * 1.3 * p["nose_bridge"] + 1.2 * p["nose_hump"] * np.exp(-(((v + 14) / 8) ** 2))
-        half = 9.6 + 1.8 * (1 - ease(v, -36, -12)) + 2.0 * ease(v, -6, 12)
-        nose = height * np.exp(-(np.abs(u / half) ** 2.0)) + 1.8 * bump(u, v, 0, -35.5, 7.5, 6)
-        wide = 12.6 + 0.9 * p["nose_width"]
-        wing = 7.0 * np.exp(-(np.abs((u - wide) / 5.2) ** 2.6) - np.abs((v + 39) / 6.0) ** 2.6)
-        groove = 1.5 * np.exp(-(((u - wide - 7.0) / 2.6) ** 2) - ((v + 39) / 6) ** 2)
-        nostril = 3.6 * bump(u, v, 6.8, -43.4, 3.4, 2.3)
+        half = 9.5 + 0.5 * (1 - ease(v, -36, -12)) + 3.0 * ease(v, -6, 12)
+        nose = height * np.exp(-((u / half) ** 2.25)) + 2.2 * bump(u, v, 0, -35.5, 7.0, 5.5)
+        wide = 12.8 + 0.9 * p["nose_width"]
+        wing = 6.6 * np.exp(-(np.abs((u - wide) / 4.6) ** 2.4) - np.abs((v + 39) / 6.0) ** 2.4)
+        groove = 1.8 * np.exp(-(((u - wide - 6.6) / 2.6) ** 2) - ((v + 38) / 6.5) ** 2)
+        nostril = 4.6 * bump(u, v, 6.9, -43.2, 3.4, 2.2)
         return nose + wing - groove - nostril
 
     def _mouth(self, p):
@@ -187,9 +188,9 @@ class Anatomy:
         upper = 7.4 * (1 + 0.2 * p["upper_lip"]) * bow * inside**0.7 + 1.2
         lower = 8.8 * (1 + 0.2 * p["lower_lip"]) * inside**0.6 + 1.2
         thickness = np.where(side > 0, upper, lower)
-        e = (np.abs(above) / thickness + 0.08) / 0.45
+        e = np.abs(above) / thickness  # 0 where the lips meet, 1 at the border of the red
         volume = np.where(side > 0, 4.2 * (1 + 0.12 * p["upper_lip"]), 5.0 * (1 + 0.12 * p["lower_lip"]))
-        lips = volume * (inside**0.8) * e * np.exp(1 - e)
+        lips = volume * inside**0.8 * np.exp(-(np.abs((e - 0.42) / 0.5) ** 3))
         seam = -0.8 * np.exp(-((above / 1.8) ** 2)) * (1 - ease(s, 0.9, 1.25))
         philtrum = 0.7 * bump(u, v, 4.6, -52, 2.2, 5) - 0.8 * bump(u, v, 0, -52, 2.6, 5.5)
         corner = -1.8 * bump(u, v, MOUTH_HALF_WIDTH + 1.5, MOUTH_CENTER, 4.0, 4.0)
@@ -200,7 +201,7 @@ class Anatomy:
         u, v, side = self.u, self.v, self.chart.side
         nose = bump(u, v, 0, -38, 20, 17)
         mouth = bump(u, v, 0, MOUTH_CENTER, 38, 14)
-        x = x * (1 + 0.07 * p["nose_width"] * bump(u, v, 0, -39, 21, 13) + 0.06 * p["mouth_width"] * mouth)
+        x = x * (1 + 0.085 * p["nose_width"] * bump(u, v, 0, -39, 21, 13) + 0.06 * p["mouth_width"] * mouth)
         y = y - 1.8 * p["nose_length"] * nose - 1.2 * p["mouth_height"] * mouth
         y = y + (1.8 * p["nose_tip"] - 1.2) * bump(u, v, 0, -36, 9, 7)
         above = v - MOUTH_CENTER
@@ -225,11 +226,11 @@ class Anatomy:
         y = y + weight * (center[1] + up - y)
         z = z - 0.8 * p["eye_depth"] * weight
         local = to_eye(np.stack([x, y, z], axis=1), center, scale)
-        lid = eyelid_depth(local, EYE_RADIUS + LID_THICKNESS)
+        lid = eyelid_depth(local, EYE_RADIUS + LID_THICKNESS + 0.4 * np.tanh(v / 3))
         near = weight > 0
-        local[:, 2] = np.where(near, _smooth_maximum(local[:, 2], lid, 2.4), local[:, 2])
-        fold = 0.9 * np.exp(-(((chart.lid_distance - 8.0) / 3.0) ** 2))
-        crease = 1.0 * np.exp(-(((chart.lid_distance - 4.2) / 1.5) ** 2))
+        local[:, 2] = np.where(near, _smooth_maximum(local[:, 2], lid, 3.2), local[:, 2])
+        fold = 1.3 * np.exp(-(((chart.lid_distance - 7.6) / 2.8) ** 2))
+        crease = 1.3 * np.exp(-(((chart.lid_distance - 4.2) / 2.2) ** 2))
         local[:, 2] += weight * ease(v, 0.5, 5) * (fold - crease)
         margin = chart.kind == LID_MARGIN
         local[margin] = behind_lid(local[chart.anchor[margin]])
@@ -274,7 +275,7 @@ def from_eye(local: Float[np.ndarray, "vertex 3"], center, scale: float) -> Floa
     return np.stack([x, local[:, 1], z], axis=1) * scale + center
 
 
-def eyelid_depth(local: Float[np.ndarray, "vertex 3"], radius: float) -> Float[np.ndarray, " vertex"]:
+def eyelid_depth(local: Float[np.ndarray, "vertex 3"], radius: Float[np.ndarray, " vertex"]) -> Float[np.ndarray, " vertex"]:
     """Height of the ellipsoid of a radius over the eye's frame, falling steeply outside it."""
     square = radius**2 - (local[:, 0] / EYE_STRETCH) ** 2 - local[:, 1] ** 2
     return np.where(square > 0, np.sqrt(np.maximum(square, 0)), square / radius)
@@ -291,7 +292,7 @@ def eyeball(front: Float[np.ndarray, "vertex 2"]) -> Float[np.ndarray, "vertex 3
     square = EYE_RADIUS**2 - (front[:, 0] / EYE_STRETCH) ** 2 - front[:, 1] ** 2
     depth = np.sqrt(np.maximum(square, 0.0))
     distance = np.sqrt(((front - IRIS) ** 2).sum(axis=1))
-    depth = depth - 0.5 * (1 - ease(distance, 3.0, 5.8)) - 1.8 * (1 - ease(distance, 1.2, 2.7))
+    depth = depth - 1.0 * (1 - ease(distance, 3.0, 5.6)) - 1.8 * (1 - ease(distance, 1.6, 3.1))
     return np.stack([front[:, 0], front[:, 1], depth], axis=1)
 
 
@@ -301,16 +302,16 @@ def _smooth_maximum(a, b, softness: float):
 
 
 def _smoothing(chart: FaceChart, rounds: int = 3) -> csr_array:
-    """Average the skin a little with its neighbors: bumps narrower than an edge would look like dents in tin."""
+    """Average the skin a little with its neighbors: a bump narrower than an edge looks like a dent."""
     count = len(chart.position)
     first, second = chart.faces.ravel(), chart.faces[:, [1, 2, 0]].ravel()
     edges = csr_array((np.ones(len(first)), (first, second)), shape=(count, count))
-    adjacent = ((edges + edges.T) > 0).astype(np.float64)
-    border = np.unique(np.concatenate(((edges - edges.T) != 0).nonzero()))
-    free = (chart.kind == SKIN) & ~chart.lid_ring & ~chart.lip_ring
+    joined = edges.maximum(edges.T)
+    border = np.unique(np.concatenate((edges != edges.T).nonzero()))
+    free = (chart.kind == SKIN) & ~chart.lip_ring
     free[border] = False
-    mean = diags_array(1 / adjacent.sum(axis=1)) @ adjacent
-    share = diags_array(0.5 * free)
+    mean = diags_array(1 / joined.sum(axis=1)) @ joined
+    share = diags_array(0.5 * free * ease(chart.lid_distance, 0.0, 4.0))
     once = diags_array(np.ones(count)) + share @ mean - share
     smooth = once
     for _ in range(rounds - 1):
