@@ -1,8 +1,8 @@
 """The topology that all scans of a dataset share, its template, and what is computed from the faces once.
 
-Scans may be mixed when their topology hashes agree: same vertex count, same faces. Which face comes first in a file, and
-at which corner a face starts, does not matter for that. The template hash adds the reference positions and the order of
-the faces, because the hierarchy and the spirals depend on them.
+Scans may be mixed when their topology hashes agree: same vertex count, same faces. Which face comes first in a file,
+and at which corner a face starts, does not matter for that. The template hash adds the reference positions and the
+order of the faces, because the hierarchy and the spirals depend on them.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Topology:
 
     template: Float[np.ndarray, "vertex 3"]
     faces: Int[np.ndarray, "face 3"]
-    regions: Mapping[str, Int[np.ndarray, " member"]] = field(default_factory=dict)
+    regions: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "template", np.ascontiguousarray(self.template, dtype=np.float64))
@@ -134,15 +134,15 @@ class Topology:
         way_out = "Register the scan to the template first, or leave it out."
         if vertex_count != self.vertex_count:
             raise TopologyError(
-                f"{where} has {vertex_count} vertices; the topology {self.topology_hash} has {self.vertex_count}. {way_out}"
+                f"{where} has {vertex_count} vertices; topology {self.topology_hash} has {self.vertex_count}. {way_out}"
             )
         if faces is None or np.array_equal(faces, self.faces):
             return
         found = _hash_faces(vertex_count, np.asarray(faces, dtype=np.int64))
         if found != self.topology_hash:
             raise TopologyError(
-                f"{where} has {vertex_count} vertices as the topology has, but other faces: {len(faces)} with topology hash "
-                f"{found}; wanted {self.face_count} with {self.topology_hash}. {way_out}"
+                f"{where} has the {vertex_count} vertices of the topology but other faces: {len(faces)} with hash "
+                f"{found}; wanted {self.face_count} with hash {self.topology_hash}. {way_out}"
             )
 
 
