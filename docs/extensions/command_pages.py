@@ -1,9 +1,14 @@
-"""The directive ``{commands}``: each verb with its line of summary and the help that it prints."""
+"""Two directives that write down what the command line prints, so that no page can say something else.
+
+``{commands}`` gives a section to each verb; ``{command-help} prepare folder`` gives the help of one command.
+"""
 
 import contextlib
 import importlib
 import io
 import os
+import shlex
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -11,13 +16,13 @@ from docutils.parsers.rst import Directive
 from meshdisent.cli.main import VERBS
 
 
-def help_of(verb: str) -> str:
-    """What ``meshdisent VERB --help`` prints on a terminal of 100 columns, without colors."""
+def help_of(verb: str, *arguments: str) -> str:
+    """What ``meshdisent VERB ... --help`` prints on a terminal of 100 columns, without colors."""
     module, _ = VERBS[verb]
     printed = io.StringIO()
     os.environ.update(COLUMNS="100", NO_COLOR="1")
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        importlib.import_module(module).main(["--help"])
+        importlib.import_module(module).main([*arguments, "--help"])
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
 
 
@@ -36,7 +41,20 @@ class Commands(Directive):
         return sections
 
 
+class CommandHelp(Directive):
+    """The help of one command."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec: ClassVar = {}
+
+    def run(self) -> list[nodes.Node]:
+        """Make the block."""
+        return [nodes.literal_block(text=help_of(*shlex.split(self.arguments[0])), language="text")]
+
+
 def setup(app):
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("commands", Commands)
+    app.add_directive("command-help", CommandHelp)
     return {"parallel_read_safe": True}
