@@ -63,7 +63,7 @@ def normal_score_of_log(log_product: Float[Tensor, "*shape"]) -> Float[Tensor, "
     :math:`l^2/2 + l^3/3 + l^4/8 + \ldots` and would otherwise be lost in rounding.
     """
     is_low = log_product < -1.0
-    low = log_product.clamp(-690.0, -1.0)
+    low = log_product.clamp(-700.0, -1.0)
     high = log_product.clamp(-1.0, -1e-150)
     # Horner form of sum over k >= 2 of (k - 1) l^k / k!; 20 terms reach rounding at l = -1.
     tail = torch.zeros_like(high)
