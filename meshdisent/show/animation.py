@@ -68,6 +68,7 @@ def _palette(frames: Sequence[np.ndarray]) -> "Image.Image":
     """One palette of 256 colors for all frames, from a sample of their pixels."""
     from PIL import Image
 
-    step = max(1, len(frames) // 8)
-    strip = np.concatenate([frame[::2, ::2] for frame in frames[::step]], axis=0)
+    chosen = frames[:: max(1, len(frames) // 8)]
+    stride = 1 + int((sum(frame[..., 0].size for frame in chosen) / 500_000) ** 0.5)
+    strip = np.concatenate([frame[::stride, ::stride] for frame in chosen], axis=0)
     return Image.fromarray(strip).quantize(256, method=Image.Quantize.MEDIANCUT)

@@ -59,7 +59,7 @@ def training_curves(
 
 def _lines(axes: "Axes", rows: Sequence[Mapping[str, Any]], group: str, lowest: float) -> list[np.ndarray]:
     """Draw one line for each name, with its last value in the legend; give the values."""
-    drawn = []
+    drawn: list[np.ndarray] = []
     for name in dict.fromkeys(name for row in rows for name in row.get(group) or {}):
         pairs = [(row["step"], row[group][name]) for row in rows if _is_number((row.get(group) or {}).get(name))]
         points = np.array([pair for pair in pairs if pair[1] > lowest], float).reshape(-1, 2)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from pyvista import Plotter
 
 PROBE_SECONDS = 60.0
-_PROBE = "from meshdisent.show.offscreen import _probe; _probe()"
 
 
 @cache
 def can_render() -> bool:
     """Say whether VTK draws a triangle on this machine; asked once a process."""
-    return probe([sys.executable, "-c", _PROBE], PROBE_SECONDS)
+    # The other process finds its modules where this one does, installed or not.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from meshdisent.show.offscreen import _probe; _probe()"
+    return probe([sys.executable, "-c", code], PROBE_SECONDS)
 
 
 def probe(command: list[str], seconds: float) -> bool:

@@ -41,7 +41,7 @@ LIGHTS = (
 )
 MATTE = Material(ambient=0.30, diffuse=1.0, specular=0.06, shininess=14.0)
 # Colors that carry numbers must be found again in the color bar: more ambient light, no highlight.
-CHART = Material(ambient=0.60, diffuse=0.50, specular=0.0, shininess=12.0)
+CHART = Material(ambient=0.62, diffuse=0.62, specular=0.0, shininess=12.0)
 
 
 def vertex_normals(
