@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -75,7 +75,7 @@ class ScanDataset:
             self.truth = truth
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> Self:
+    def open(cls, path: str | os.PathLike) -> "ScanDataset":
         """Open a faces.h5 after checking it; scans are read when they are asked for.
 
         Raises
@@ -119,7 +119,7 @@ class ScanDataset:
         neutral: str = "neutral",
         truth: Mapping[str, Float[np.ndarray, "vertex 3"]] | None = None,
         attributes: Mapping[str, Attribute] | None = None,
-    ) -> Self:
+    ) -> "ScanDataset":
         """Make a dataset in memory.
 
         Parameters
@@ -185,7 +185,7 @@ class ScanDataset:
             return self._memory[rows]
         return read_scans(self._open(), rows, self.path or "")
 
-    def load(self) -> Self:
+    def load(self) -> "ScanDataset":
         """Read all scans into memory once, so that training does not go to the disk; returns the dataset itself."""
         if self._memory is None:
             self._memory = self.vertices()

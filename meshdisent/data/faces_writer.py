@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -30,7 +30,7 @@ class Transforms(NamedTuple):
     translation: Float[np.ndarray, "scan 3"]
 
     @classmethod
-    def identity(cls, scan_count: int) -> Self:
+    def identity(cls, scan_count: int) -> "Transforms":
         """No change to any scan."""
         return cls(np.ones(scan_count), np.tile(np.eye(3), (scan_count, 1, 1)), np.zeros((scan_count, 3)))
 
@@ -88,7 +88,7 @@ class DatasetWriter:
         self._overwrite = overwrite
         self._is_finished = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "DatasetWriter":
         self._aside: AbstractContextManager = writing(self.path, self._overwrite)
         aside = self._aside.__enter__()
         try:

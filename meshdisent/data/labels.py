@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Self
 
 import numpy as np
 from jaxtyping import Int
@@ -45,7 +44,7 @@ class Labels:
         frame: Iterable[int] | None = None,
         split: Iterable[str] | None = None,
         neutral: str = "neutral",
-    ) -> Self:
+    ) -> "Labels":
         """Build the tables from one name a scan; subjects and expressions are numbered by first appearance.
 
         Parameters

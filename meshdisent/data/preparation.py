@@ -25,6 +25,7 @@ from meshdisent.data.dataset import truth_array
 from meshdisent.data.faces_writer import DatasetWriter, Transforms
 from meshdisent.data.labels import SPLITS, Labels
 from meshdisent.data.layouts.base import Layout, Listing, Rejection, ScanRecord
+from meshdisent.data.outliers import drop_unlikely
 from meshdisent.data.splits import split_scans
 from meshdisent.data.target import Target, choose_target, stable_vertices
 from meshdisent.data.workers import map_in_order
@@ -272,8 +273,6 @@ def _align(
 
 
 def _set_aside_unlikely(writer: DatasetWriter, labels: Labels, share: float) -> Labels:
-    from meshdisent.data.outliers import drop_unlikely
-
     training = np.flatnonzero(labels.split == SPLITS.index("train"))
     split = labels.split.copy()
     if len(training):
