@@ -1,6 +1,8 @@
 """Fixtures that many tests share."""
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,3 +21,12 @@ def shared() -> Path:
 def golden_wsdf(shared: Path) -> Path:
     """Arrays computed by the published WSDF code."""
     return shared / "golden" / "wsdf"
+
+
+@pytest.fixture(scope="session")
+def shapes() -> ModuleType:
+    """Small meshes: grids, spheres, several components. See ``shapes.py`` beside this file."""
+    spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -139,7 +139,7 @@ def decimate(
 
 def select_vertices(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"], vertex_count: int
-) -> tuple[Int[np.ndarray, " small"], Int[np.ndarray, "face 3"], Float[np.ndarray, "small 4 4"]]:
+) -> tuple[Int[np.ndarray, " small"], Int[np.ndarray, "small_face 3"], Float[np.ndarray, "small 4 4"]]:
     """Find kept vertices, the faces between them, and the summed quadric of each one's group of vertices."""
     faces = _proper_triangles(np.asarray(faces, dtype=np.int64))
     if vertex_count < 3 or not len(faces):
