@@ -8,6 +8,7 @@ one are used alike. Vertices are in millimeters on both sides: normalization is 
 import importlib
 import json
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -308,13 +309,21 @@ def find_model(path_or_name: str | os.PathLike) -> Path:
 
 def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: dict[str, str], overwrite: bool) -> None:
     """Write tensors and a JSON head as safetensors, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     from meshdisent.files import writing
 
     own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with writing(path, overwrite) as aside:
-        save_file(own, aside, metadata=metadata)
+        try:
+            save_file(own, aside, metadata=metadata)
+        except SafetensorError as error:
+            # A full disk comes as a text; as what it is, it gets the same message as everywhere.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,0 +1,389 @@
+"""One loop for everything that is trained.
+
+The loop knows a model's players, the sampler and the clock, and nothing else. Each step draws a batch and lets every
+player move once; now and then the validation scans are measured in mm, and a checkpoint is written from which the run
+continues bit for bit on the same machine.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshdisent.data.dataset import ScanDataset
+from meshdisent.errors import DataError, MeshdisentError, RecipeError, UsageError
+from meshdisent.morphable.contract import ModelCard, MorphableModel
+from meshdisent.training.batches import Batches
+from meshdisent.training.checkpoint import (
+    Checkpoint,
+    check_same_run,
+    load_optimizer,
+    optimizer_tensors,
+    read_checkpoint,
+    save_checkpoint,
+)
+from meshdisent.training.counters import PATIENCE_WITH_NAN, Counters
+from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, fraction_done, stop_on_signals
+from meshdisent.training.recipe import Recipe, model_class, write_recipe
+from meshdisent.training.run_folder import RunFolder, open_run
+from meshdisent.training.step import DTYPES, Stepper, StepReport, learning_rate
+from meshdisent.training.validation import validate, watched_figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """A trained model and how it went.
+
+    Attributes
+    ----------
+    figures : Validation figures in mm of the model that is given back; empty without validation scans.
+    stopped_because : "steps", "minutes", "patience", or "closed form" where nothing had to be trained.
+    """
+
+    model: MorphableModel
+    steps: int
+    seconds: float
+    figures: dict[str, Any]
+    stopped_because: str
+
+
+def run_recipe(
+    recipe: Recipe,
+    scans: ScanDataset,
+    out: str | os.PathLike | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
+    notes: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Make the model that a recipe describes, by training or, for a linear model, in closed form.
+
+    Parameters
+    ----------
+    recipe, scans : What to make, from which scans.
+    out : Folder of the run; nothing is written without it.
+    resume, overwrite : Continue the run in that folder, or replace it.
+    device : "cpu", "cuda" or "cuda:1".
+    progress : Show the live line; messages are shown in any case.
+    notes : What else the model's card should tell, such as the command.
+
+    Raises
+    ------
+    UsageError, RecipeError, DataError, TopologyError, ModelFileError : Each naming what to mend.
+    Interrupted : After Ctrl-C or SIGTERM, with a checkpoint written.
+    """
+    with open_run(out, resume=resume, overwrite=overwrite) as folder:
+        started = perf_counter()
+        model = build(recipe, scans)
+        if recipe.training is not None:
+            return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
+        result = TrainingResult(
+            model=model, steps=0, seconds=perf_counter() - started, figures={}, stopped_because="closed form"
+        )
+        _begin(folder, recipe)
+        return _finish(result, scans, recipe, folder, notes or {})
+
+
+def train(
+    model: MorphableModel,
+    scans: ScanDataset,
+    recipe: Recipe,
+    out: str | os.PathLike | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
+    notes: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Train a model that exists already; :func:`run_recipe` builds it too and explains the arguments."""
+    if recipe.training is None:
+        raise RecipeError(f"The recipe of {recipe.model} has no training section; wanted steps or minutes in it.")
+    with open_run(out, resume=resume, overwrite=overwrite) as folder:
+        return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
+
+
+def build(recipe: Recipe, scans: ScanDataset) -> MorphableModel:
+    """The untrained model of a recipe, or the finished one where it is computed in closed form.
+
+    The same seed gives the same weights; torch's own generator is left as it was.
+    """
+    if len(scans.rows("train")) == 0:
+        raise DataError(
+            f"{scans.path or 'The dataset'} has no training scans. Prepare it with a training split "
+            "(meshdisent prepare --split-by)."
+        )
+    kind = model_class(recipe.model, "The recipe")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return kind.for_training(recipe.config, scans) if kind.trainable else kind.fit(scans, recipe.config)
+
+
+def _train(
+    model: MorphableModel,
+    scans: ScanDataset,
+    recipe: Recipe,
+    folder: RunFolder | None,
+    resume: bool,
+    device: str,
+    progress: bool,
+    notes: dict[str, Any],
+) -> TrainingResult:
+    config = recipe.training
+    assert config is not None
+    model.to(_device(device))
+    if config.precision == "float64":
+        model.double()
+    with (
+        _threads(config.threads),
+        Batches(scans, config.sampler, model.moving.device, DTYPES[config.precision]) as batches,
+        LiveLine(steps=config.steps, minutes=config.minutes, shown=progress) as line,
+        stop_on_signals() as stop,
+    ):
+        loop = Loop(model, scans, recipe, folder, batches, line)
+        loop.resume() if resume and folder is not None and folder.has_checkpoint() else loop.begin()
+        reason = loop.run(stop)
+        if reason == "interrupted":
+            assert stop.number is not None
+            raise Interrupted(loop.farewell(), stop.number)
+        loop.keep_best()
+        steps, seconds = loop.counters.step, loop.counters.seconds
+    if config.precision == "float64":
+        model.float()  # what users load
+    result = TrainingResult(model=model, steps=steps, seconds=seconds, figures={}, stopped_because=reason)
+    return _finish(result, scans, recipe, folder, notes)
+
+
+class Loop:
+    """Training that is under way."""
+
+    def __init__(
+        self,
+        model: MorphableModel,
+        scans: ScanDataset,
+        recipe: Recipe,
+        folder: RunFolder | None,
+        batches: Batches,
+        line: LiveLine,
+    ):
+        assert recipe.training is not None
+        self.model, self.scans, self.recipe, self.config = model, scans, recipe, recipe.training
+        self.folder, self.batches, self.line = folder, batches, line
+        self.stepper = Stepper(model, self.config)
+        # On the CPU whatever the device, so that a seed means the same noise everywhere.
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.counters = Counters()
+        self.best: dict[str, Tensor] = {}
+        self.log: list[dict[str, Any]] = []
+        self._session = perf_counter(), 0.0
+        self._saved_at = 0.0
+
+    # ---------------------------------------------------------------- one after the other
+
+    def begin(self) -> None:
+        """Start at step 0."""
+        _begin(self.folder, self.recipe)
+        if len(self.scans.rows("val")) == 0:
+            unused = " Early stopping is off." if self.config.patience is not None else ""
+            kept = " The last weights are kept, since there are no best ones." if self.config.keep_best else ""
+            self.warn(f"The dataset has no validation scans, so no figures are shown while training.{unused}{kept}")
+        self._session = perf_counter(), 0.0
+        self.save()
+
+    def run(self, stop: StopRequest) -> str:
+        """Train until something ends it, and say what."""
+        self.model.train()
+        while (reason := self.reason_to_stop(stop)) is None:
+            self.take_step()
+            if self.is_validation_due():
+                self.validate()
+            if self.counters.seconds - self._saved_at >= 60 * self.config.checkpoint_minutes:
+                self.save()
+        if reason != "interrupted" and (self.counters.validated_step < self.counters.step or not self.log):
+            self.validate()
+        self.save()
+        return reason
+
+    def reason_to_stop(self, stop: StopRequest) -> str | None:
+        """Why training ends now, if it does."""
+        config, counters = self.config, self.counters
+        if stop.number is not None:
+            return "interrupted"
+        if config.steps is not None and counters.step >= config.steps:
+            return "steps"
+        if config.minutes is not None and counters.seconds >= 60 * config.minutes:
+            return "minutes"
+        if config.patience is not None and counters.stale >= config.patience:
+            return "patience"
+        return None
+
+    def take_step(self) -> None:
+        """Draw batches, let the players move, take note of what was seen."""
+        counters, config = self.counters, self.config
+        fraction = fraction_done(config.steps, config.minutes, counters.step, counters.seconds)
+        rate = learning_rate(config, counters.step, fraction)
+        batches = [self.batches.next() for _ in range(config.accumulation)]
+        report = self.stepper.take(batches, self.generator, rate)
+        started, before = self._session
+        counters.seconds = before + perf_counter() - started
+        for message in counters.take_note(report):
+            self.warn(message)
+        if counters.skipped_in_row >= PATIENCE_WITH_NAN:
+            raise self._failure(report)
+        self.line.show(counters.step, counters.seconds, report.terms, counters.figures)
+
+    def is_validation_due(self) -> bool:
+        """Whether the validation scans are to be measured after this step."""
+        config, counters = self.config, self.counters
+        by_steps = config.validate_steps is not None and counters.step % config.validate_steps == 0
+        waited = counters.seconds - counters.validated_seconds
+        return by_steps or (config.validate_minutes is not None and waited >= 60 * config.validate_minutes)
+
+    def validate(self) -> None:
+        """Measure the validation scans, keep the best model, write a row of the log."""
+        counters, config = self.counters, self.config
+        counters.figures = validate(self.model, self.scans, limit=config.validate_scans)
+        self.model.train()
+        watched = watched_figure(counters.figures, config.watch)
+        if watched is not None and (counters.best is None or watched < counters.best):
+            counters.best, counters.stale = watched, 0
+            if config.keep_best:
+                self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        elif watched is not None:
+            counters.stale += 1
+        means = counters.means()
+        self.log.append(
+            {
+                "step": counters.step,
+                "seconds": round(counters.seconds, 3),
+                "terms": means,
+                "figures": counters.figures,
+                "skipped": counters.skipped,
+                "warnings": counters.warnings,
+            }
+        )
+        if self.folder is not None:
+            self.folder.write_log(self.log)
+        counters.start_row()
+        counters.validated_step, counters.validated_seconds = counters.step, counters.seconds
+        counters.log_rows = len(self.log)
+        self.line.show(counters.step, counters.seconds, means, counters.figures, now=True)
+
+    def keep_best(self) -> None:
+        """Put the best weights that validation saw back into the model, where the recipe wants them."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+
+    # ---------------------------------------------------------------- stopping and going on
+
+    def save(self) -> None:
+        """Write a checkpoint; not in the middle of a row of bad steps, so that the last one is good."""
+        self._saved_at = self.counters.seconds
+        if self.folder is None or self.counters.skipped_in_row:
+            return
+        content = Checkpoint(
+            model=self.model.state_dict(),
+            best=self.best,
+            optimizers={name: optimizer_tensors(o) for name, o in self.stepper.optimizers.items()},
+            random={"generator": self.generator.get_state(), "batches": self.batches.state()},
+            counters=asdict(self.counters),
+            recipe=self.recipe.plain(),
+            data_hash=self.scans.data_hash,
+            threads=torch.get_num_threads(),
+        )
+        save_checkpoint(self.folder, self.model, content)
+
+    def resume(self) -> None:
+        """Continue from the folder's newest whole checkpoint."""
+        assert self.folder is not None
+        checkpoint, head, complaint = read_checkpoint(self.folder)
+        check_same_run(checkpoint, head, self.recipe, self.scans, str(self.folder.path))
+        if complaint:
+            self.warn(f"{complaint} Going on from the checkpoint before it.")
+        self.model.load_state_dict(checkpoint.model)
+        for name, optimizer in self.stepper.optimizers.items():
+            load_optimizer(optimizer, checkpoint.optimizers.get(name, {}))
+        self.generator.set_state(checkpoint.random["generator"])
+        self.batches.restore(checkpoint.random["batches"])
+        self.best = checkpoint.best
+        self.counters = Counters(**checkpoint.counters)
+        self.log = self.folder.read_log()[: self.counters.log_rows]
+        self._session = perf_counter(), self.counters.seconds
+        self._saved_at = self.counters.seconds
+        write_recipe(self.recipe, self.folder.recipe, overwrite=True)
+        if checkpoint.threads != torch.get_num_threads():
+            self.warn(
+                f"The run was made with {checkpoint.threads} threads and goes on with {torch.get_num_threads()}: "
+                "sums are rounded differently, so it will not be the same bit for bit."
+            )
+        self.line.say(f"Going on from step {self.counters.step:,}.")
+
+    def farewell(self) -> str:
+        """What to say when training was interrupted."""
+        where = f"Stopped after step {self.counters.step:,}. "
+        if self.folder is None:
+            return where + "Nothing is kept, since the run has no folder."
+        return where + f"Everything is kept in {self.folder.path}; go on with the same command and --resume."
+
+    def _failure(self, report: StepReport) -> MeshdisentError:
+        kept = f" The last good checkpoint is in {self.folder.path}." if self.folder is not None else ""
+        return MeshdisentError(
+            f"Training stopped at step {self.counters.step:,}: {PATIENCE_WITH_NAN} steps in a row were skipped, since "
+            f"{', '.join(report.skipped)} was not finite.{kept} Lower training.learning_rate or set "
+            "training.gradient_clip=1, and look at the scans with `meshdisent inspect`."
+        )
+
+    def warn(self, message: str) -> None:
+        """Say something that matters, and keep it for the next row of the log."""
+        self.counters.warnings.append(message)
+        self.line.say(f"Warning: {message}")
+
+
+def _begin(folder: RunFolder | None, recipe: Recipe) -> None:
+    """Make the folder this run's: what an earlier one left is removed now that this one could be built."""
+    if folder is not None:
+        folder.clear()
+        write_recipe(recipe, folder.recipe)
+
+
+def _finish(
+    result: TrainingResult, scans: ScanDataset, recipe: Recipe, folder: RunFolder | None, notes: dict[str, Any]
+) -> TrainingResult:
+    """Calibrate the model, measure it on all validation scans, fill its card and write it."""
+    model = result.model.eval()
+    if recipe.training is not None:
+        model.calibrate(scans)
+    figures = validate(model, scans)
+    how = {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped_because": result.stopped_because}
+    model.card = ModelCard(
+        recipe=recipe.plain(), data_hash=scans.data_hash, metrics=figures, notes=model.card.notes | how | notes
+    )
+    if folder is not None:
+        model.save(folder.model, overwrite=True)
+    return replace(result, figures=figures)
+
+
+def _device(name: str) -> torch.device:
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"The device is {name!r}; this machine has cpu{', cuda' * torch.cuda.is_available()}.")
+    return torch.device(name)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads while the block runs."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
