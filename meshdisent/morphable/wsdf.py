@@ -1,0 +1,378 @@
+r"""WSDF: identity and expression from subject labels alone (Li et al. 2024).
+
+Two spiral encoders give the posteriors of an identity and an expression code; the Re-coupler fuses the codes and an MLP
+generates the scan. A Neutral Bank holds each training subject's face at rest, and the identity code alone must generate
+it. A hinge on the growth of the displacement along the expression code, and a compactness term on the identity code,
+finish the separation.
+
+.. math::
+    X^r = G(R(z_{id}, z_{exp})), \quad X^n = G(R(z_{id}, 0)), \quad
+    L = L_{rec} + L_{KL} + \lambda_{neu} L_{neu} + \lambda_{jac} L_{jac} + \lambda_{mi} L_{mi}
+
+Two things are our own and off by default: a bank that starts from robust centers of the raw scans, and a linear start
+(:class:`LinearStart`), beside which the networks learn the residual.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from meshdisent.data.dataset import ScanDataset
+from meshdisent.data.pseudo_neutrals import pseudo_neutrals
+from meshdisent.errors import RecipeError
+from meshdisent.losses.shared import kl_divergence, reconstruction
+from meshdisent.losses.wsdf import compactness, jacobian_growth, jacobian_hinge, neutralization, published_pairing
+from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
+from meshdisent.mesh.topology import Topology
+from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
+from meshdisent.morphable.linear_start import LinearStart, LinearStartConfig
+from meshdisent.nn.decoders import Generator, RecoupledDecoder
+from meshdisent.nn.neutral_bank import NeutralBank, confidence
+from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.recoupler import Recoupler
+from meshdisent.nn.spiral import SpiralEncoder, SpiralEncoderConfig
+from meshdisent.nn.variational import reparameterize
+
+if TYPE_CHECKING:
+    from meshdisent.training.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyConfig:
+    """Levels and spirals that the encoders convolve on; published: four decimations by 4, spirals of 9."""
+
+    factors: tuple[float, ...] = (4, 4, 4, 4)
+    length: int = 9
+    dilation: int = 1
+    method: Literal["ours", "published"] = "ours"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankConfig:
+    """The Neutral Bank.
+
+    Parameters
+    ----------
+    start : Where entries begin: the mean training scan for every subject (published), or each subject's own ``mean``,
+        ``median`` or ``mode`` over the raw scans.
+    beta : How much of an entry stays when it is updated with reconstructions; 1 keeps the start for good.
+    confidence_shift : s in max(0, 1 - exp(s - n)) for n training scans; the paper writes 1, its code has 5.
+    """
+
+    start: Literal["mean_scan", "mean", "median", "mode"] = "mean_scan"
+    beta: float = 0.99
+    confidence_shift: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the terms, and the space they are measured in.
+
+    Parameters
+    ----------
+    space : ``standardized``: sums over coordinates divided by their standard deviation, and the hinge over the sum of mm^2
+        (published; weights depend on the number of vertices). ``millimeters``: means over vertices, in mm^2 each.
+    jacobian_lower, jacobian_upper : Slopes of the hinge, in the unit of ``space``.
+    pairing : Which identity code meets which expression code in the hinge: that of the ``same_scan``, or the mixture of
+        the published code (:func:`~meshdisent.losses.wsdf.published_pairing`).
+    group : Scans of one subject in a batch; the first ``1 / group`` of the batch are the anchors.
+    """
+
+    space: Literal["standardized", "millimeters"] = "standardized"
+    reconstruction: float = 1.0
+    kl: float = 1.0
+    neutral: float = 10.0
+    jacobian: float = 10.0
+    compactness: float = 10.0
+    jacobian_lower: float = 0.0
+    jacobian_upper: float = 5000.0
+    pairing: Literal["same_scan", "published"] = "same_scan"
+    group: int = 4
+
+    def __post_init__(self) -> None:
+        if self.jacobian_lower >= self.jacobian_upper:
+            raise RecipeError(
+                f"jacobian_lower is {self.jacobian_lower} and jacobian_upper {self.jacobian_upper}; "
+                "wanted lower < upper. Set loss.jacobian_lower and loss.jacobian_upper."
+            )
+        if self.group < 1:
+            raise RecipeError(f"group is {self.group}; wanted at least 1, the scans of a subject in a batch.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WSDFConfig:
+    """Sizes and choices of WSDF; the defaults are the published ones for CoMA with larger codes."""
+
+    identity_size: int = 32
+    expression_size: int = 32
+    fused_size: int = 64
+    hidden: tuple[int, ...] = (256, 256, 256)
+    exact_recoupler: bool = False
+    encoder: SpiralEncoderConfig = field(default_factory=SpiralEncoderConfig)
+    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+    bank: BankConfig = field(default_factory=BankConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    linear_start: LinearStartConfig = field(default_factory=LinearStartConfig)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for name in ("identity_size", "expression_size", "fused_size"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}; wanted at least 1. Set config.{name}.")
+        if len(self.hierarchy.factors) < 2:
+            raise RecipeError("hierarchy.factors has fewer than 2 entries; the encoders pool twice.")
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> Self:
+        """Build the configuration from the plain values of :meth:`WSDF.config_dict`."""
+        nested = {
+            "encoder": SpiralEncoderConfig,
+            "hierarchy": HierarchyConfig,
+            "bank": BankConfig,
+            "loss": LossConfig,
+            "linear_start": LinearStartConfig,
+        }
+        plain = {k: v for k, v in values.items() if k not in nested}
+        return cls(**plain, **{k: kind(**_tuples(values[k])) for k, kind in nested.items() if k in values})
+
+
+class Posterior(NamedTuple):
+    """Means and log-variances of both codes."""
+
+    identity: tuple[Float[Tensor, "batch identity"], Float[Tensor, "batch identity"]]
+    expression: tuple[Float[Tensor, "batch expression"], Float[Tensor, "batch expression"]]
+
+
+class Noise(NamedTuple):
+    """Standard normal numbers for one step, in the published order."""
+
+    identity: Float[Tensor, "batch identity"]
+    expression: Float[Tensor, "batch expression"]
+    anchors: Float[Tensor, "anchor identity"]
+
+
+class WSDF(MorphableModel):
+    """A disentangled morphable model that needs subject labels alone; see the module's first lines.
+
+    Examples
+    --------
+    >>> model = WSDF.fit(scans, quick_recipe)
+    >>> codes = model.encode(torch.from_numpy(scans.vertices(scans.rows("test"))))
+    >>> model.neutral(codes.identity).shape == model.decode(codes).shape
+    True
+    """
+
+    name: ClassVar[str] = "wsdf"
+    trainable: ClassVar[bool] = True
+    config_class: ClassVar[type] = WSDFConfig
+    training_only: ClassVar[tuple[str, ...]] = ("bank", "confidence")
+
+    def __init__(
+        self,
+        config: WSDFConfig,
+        topology: Topology,
+        spirals: tuple[Tensor, ...],
+        kept: tuple[Tensor, ...],
+        normalization: Normalization,
+    ):
+        super().__init__(topology, config.identity_size, config.expression_size)
+        self.config = config
+        self.normalization = normalization
+        self.identity_encoder = SpiralEncoder(config.encoder, config.identity_size, spirals, kept)
+        self.expression_encoder = SpiralEncoder(config.encoder, config.expression_size, spirals, kept)
+        self.decoder = RecoupledDecoder(
+            Recoupler(config.identity_size, config.expression_size, config.fused_size, config.exact_recoupler),
+            Generator(config.fused_size, config.hidden, topology.vertex_count),
+        )
+        self.linear_start: LinearStart | None = None
+        self.bank: NeutralBank | None = None
+        self.register_buffer("confidence", None)
+
+    # Building
+
+    @classmethod
+    def for_training(cls, config: WSDFConfig, scans: ScanDataset) -> Self:
+        """An untrained model with normalization, bank and, if asked for, linear start from the training scans."""
+        levels = spiral_hierarchy(scans.topology, **asdict(config.hierarchy))
+        spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
+        kept = tuple(torch.from_numpy(rows) for rows in levels.hierarchy.kept[:2])
+        rows = scans.rows("train")
+        model = cls(config, scans.topology, spirals, kept, Normalization.of(scans.vertices(rows), config.loss.space))
+        counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
+        model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift).float()
+        model.bank = NeutralBank(len(scans.subjects), _bank_start(config.bank, scans, model.normalization), config.bank.beta)
+        if config.linear_start.is_on:
+            model.linear_start = LinearStart.of(scans, config.identity_size, config.expression_size, config.linear_start)
+            model.silence_networks()
+        return model
+
+    @classmethod
+    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> Self:
+        """Train with a recipe (30 minutes with the defaults if none is given) and return the model."""
+        from meshdisent.training.loop import run_recipe
+        from meshdisent.training.recipe import Recipe
+
+        result = run_recipe(recipe or Recipe.default(cls.name), scans).model
+        assert isinstance(result, cls)
+        return result
+
+    @classmethod
+    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> Self:
+        """Build the model from a file's parts."""
+        filled = WSDFConfig.from_plain(config)
+        trunk = "identity_encoder.trunk"
+        spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
+        kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
+        normalization = Normalization(state["normalization.mean"], state["normalization.deviation"])
+        model = cls(filled, topology, spirals, kept, normalization)
+        if filled.linear_start.is_on:
+            model.linear_start = LinearStart.empty(topology.vertex_count, filled.identity_size, filled.expression_size)
+        if "bank.entries" in state:
+            model.bank = NeutralBank(len(state["bank.entries"]), state["bank.entries"], filled.bank.beta)
+            model.confidence = state["confidence"].clone()
+        model.load_state_dict(state)
+        return model
+
+    def config_dict(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return asdict(self.config)
+
+    def silence_networks(self) -> None:
+        """Let the networks add nothing yet: with a linear start, training begins from exactly its codes and scans."""
+        for encoder in (self.identity_encoder, self.expression_encoder):
+            nn.init.zeros_(encoder.head.weight)
+            nn.init.zeros_(encoder.head.bias)
+            nn.init.constant_(encoder.head.bias[encoder.latent_size :], self.config.linear_start.log_variance)
+        last = self.decoder.generator.net[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    # The contract
+
+    def posterior(self, vertices: Float[Tensor, "batch vertex 3"]) -> Posterior:
+        """Means and log-variances of both codes from scans in mm."""
+        inputs = self.normalization(vertices)
+        identity, expression = self.identity_encoder(inputs), self.expression_encoder(inputs)
+        if self.linear_start is None:
+            return Posterior(identity, expression)
+        start = self.linear_start.encode(vertices)
+        return Posterior(
+            (identity[0] + start.identity, identity[1]), (expression[0] + start.expression, expression[1])
+        )
+
+    def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
+        """Codes of scans in mm: the means of the posteriors."""
+        posterior = self.posterior(vertices)
+        return Codes(posterior.identity[0], posterior.expression[0])
+
+    def decode(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
+        """Scans in mm."""
+        if self.linear_start is None:
+            return self.normalization.undo(self.decoder(*codes))
+        # The networks' part is a displacement: it is scaled like a scan, but not moved.
+        return self.linear_start.decode(codes) + self.decoder(*codes) * self.normalization.deviation
+
+    def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
+        """Faces at rest, in mm: no expression is the zero code (WSDF, eq. 1)."""
+        return self.decode(Codes(identity, identity.new_zeros(len(identity), self.expression_size)))
+
+    def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
+        """Expressions on the identity code zero, in mm (as published)."""
+        return self.decode(Codes(expression.new_zeros(len(expression), self.identity_size), expression))
+
+    # Training
+
+    def players(self) -> list[Player]:
+        """One player: all weights, all five losses."""
+        weights = self.config.loss
+        return [
+            Player(
+                name="wsdf",
+                parameters=self.parameters,
+                objective=lambda batch, generator: self.objective(batch, self.draw_noise(len(batch.rows), generator)),
+                weights={
+                    "reconstruction": weights.reconstruction,
+                    "kl_identity": weights.kl,
+                    "kl_expression": weights.kl,
+                    "neutral": weights.neutral,
+                    "jacobian": weights.jacobian,
+                    "compactness": weights.compactness,
+                },
+            )
+        ]
+
+    def draw_noise(self, scan_count: int, generator: torch.Generator) -> Noise:
+        """Noise for one step: identity, expression, then the anchors' second draw."""
+        shapes = (
+            (scan_count, self.identity_size),
+            (scan_count, self.expression_size),
+            (scan_count // self.config.loss.group, self.identity_size),
+        )
+        like = self.identity_mean
+        return Noise(*(torch.randn(s, generator=generator, device=generator.device).to(like) for s in shapes))
+
+    def objective(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """All terms of one step, unweighted; moves the bank towards the reconstructions (WSDF, eq. 3 to 8)."""
+        if self.bank is None:
+            raise RecipeError("This model was loaded without its Neutral Bank; continue its run with --resume instead.")
+        loss = self.config.loss
+        posterior = self.posterior(batch.vertices)
+        codes = Codes(
+            reparameterize(*posterior.identity, noise.identity),
+            reparameterize(*posterior.expression, noise.expression),
+        )
+        decoded = self.decode(codes)
+        terms = {
+            "reconstruction": reconstruction(*self._measured(decoded, batch.vertices)),
+            "kl_identity": kl_divergence(*posterior.identity),
+            "kl_expression": kl_divergence(*posterior.expression),
+        }
+        if loss.neutral:
+            neutral, target = self._measured(self.neutral(codes.identity), self.bank(batch.subject))
+            terms["neutral"] = neutralization(neutral, target, self.confidence[batch.subject])
+        if loss.compactness:
+            anchors = len(noise.anchors)
+            terms["compactness"] = compactness(
+                posterior.identity[0][:anchors], posterior.identity[1][:anchors], noise.anchors
+            )
+        if loss.jacobian:
+            terms["jacobian"] = self._jacobian(codes)
+        self.bank.update(batch.subject, decoded.detach())
+        return terms
+
+    def _measured(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Scans in the space of the losses, scaled so that sums there are what ``loss.space`` promises."""
+        if self.config.loss.space == "standardized":
+            return self.normalization(decoded), self.normalization(target)
+        scale = self.topology.vertex_count**-0.5
+        return decoded * scale, target * scale
+
+    def _jacobian(self, codes: Codes) -> Float[Tensor, ""]:
+        """The hinge on the growth of the displacement; no gradient to the encoders (WSDF, eq. 7)."""
+        loss = self.config.loss
+        identity, expression = codes.identity.detach(), codes.expression.detach()
+        if loss.pairing == "published":
+            identity = published_pairing(identity, loss.group)
+        growth, square = jacobian_growth(lambda z_id, z_exp: self.decode(Codes(z_id, z_exp)), identity, expression)
+        if loss.space == "millimeters":
+            growth = growth / self.topology.vertex_count
+        return jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
+
+
+def _bank_start(config: BankConfig, scans: ScanDataset, normalization: Normalization) -> Tensor:
+    """(V, 3) or (S, V, 3): where the bank's entries begin, in mm."""
+    if config.start == "mean_scan":
+        return normalization.mean
+    centers = pseudo_neutrals(scans, config.start)
+    rows = np.isnan(centers[:, 0, 0])
+    centers[rows] = normalization.mean.double().numpy()  # subjects without training scans; never read
+    return torch.from_numpy(centers).float()
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON lists as the tuples that they were."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

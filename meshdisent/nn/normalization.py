@@ -1,0 +1,57 @@
+r"""Standardized scans: unit-free numbers that networks work with, and back to mm.
+
+.. math:: \hat X = (X - \mu) / \sigma
+"""
+
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from meshdisent.errors import DataError
+
+
+class Normalization(nn.Module):
+    """Mean and standard deviation over the training scans, for each coordinate or one for all.
+
+    Parameters
+    ----------
+    mean : (V, 3) mm.
+    deviation : (V, 3) or (1, 1) mm.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Float[Tensor, "vertex 3"], deviation: Float[Tensor, "_ _"]):
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("deviation", deviation.clone())
+
+    @classmethod
+    def of(
+        cls, scans: Float[np.ndarray, "scan vertex 3"], space: Literal["standardized", "millimeters"] = "standardized"
+    ) -> Self:
+        """Measure on scans in mm: every coordinate by itself (published), or one deviation that keeps shapes.
+
+        A coordinate that never changes gets a thousandth of the mean deviation; the published code divides by zero.
+        """
+        if len(scans) < 2:
+            raise DataError(f"Normalization got {len(scans)} training scans; wanted at least 2. Add scans to the split.")
+        mean = scans.mean(axis=0, dtype=np.float64)
+        deviation = scans.std(axis=0, ddof=1, dtype=np.float64)
+        whole = float(np.sqrt((deviation**2).mean()))
+        if whole == 0:
+            raise DataError("All training scans are the same; wanted scans that differ. Look at the dataset (inspect).")
+        deviation = np.full((1, 1), whole) if space == "millimeters" else np.maximum(deviation, 1e-3 * whole)
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())
+
+    def forward(self, vertices: Float[Tensor, "batch vertex 3"]) -> Float[Tensor, "batch vertex 3"]:
+        """Standardized scans from scans in mm."""
+        return (vertices - self.mean) / self.deviation
+
+    def undo(self, standardized: Float[Tensor, "batch vertex 3"]) -> Float[Tensor, "batch vertex 3"]:
+        """Scans in mm from standardized ones."""
+        return standardized * self.deviation + self.mean
