@@ -6,7 +6,7 @@ Mesh = tuple[np.ndarray, np.ndarray]
 
 
 def grid(rows: int, columns: int, hole: bool = False, bumps: float = 0.0, seed: int = 0) -> Mesh:
-    """A rectangle of ``rows`` x ``columns`` squares, each cut in two, facing +z; its middle square left out for a hole."""
+    """A rectangle of squares, each cut in two, facing +z; for a hole its middle square is left out."""
     y, x = np.mgrid[: rows + 1, : columns + 1]
     height = bumps * np.random.default_rng(seed).normal(size=x.shape)
     vertices = np.stack([x, y, height], axis=-1).reshape(-1, 3).astype(np.float64)
@@ -71,7 +71,7 @@ def fan(blades: int) -> Mesh:
 def together(*meshes: Mesh, isolated: int = 0, apart: float = 10.0) -> Mesh:
     """Several meshes as one, side by side, and vertices without a face behind them."""
     counts = np.cumsum([0, *(len(vertices) for vertices, _ in meshes)])
-    vertices = [vertices + [apart * place, 0, 0] for place, (vertices, _) in enumerate(meshes)]
+    vertices = [vertices + np.array([apart * place, 0.0, 0.0]) for place, (vertices, _) in enumerate(meshes)]
     alone = np.stack([np.arange(isolated) * 1.5, np.full(isolated, -7.0), np.full(isolated, 2.0)], axis=1)
     faces = [faces + count for (_, faces), count in zip(meshes, counts[:-1], strict=True)]
     return np.concatenate([*vertices, alone]), np.concatenate([*faces, np.zeros((0, 3), dtype=np.int64)])

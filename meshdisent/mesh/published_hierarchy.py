@@ -16,6 +16,7 @@ import scipy.sparse as sparse
 from jaxtyping import Float, Int
 
 from meshdisent.mesh.closest import closest_points
+from meshdisent.mesh.decimation import has_proper_triangle
 from meshdisent.mesh.hierarchy import SMALLEST_LEVEL, Hierarchy, Level, check_factors
 from meshdisent.mesh.quadrics import vertex_quadrics
 from meshdisent.mesh.topology import edges_of
@@ -36,10 +37,11 @@ def published_hierarchy(
     for factor in factors:
         level = levels[-1]
         wanted = math.ceil(len(level.vertices) / factor)
-        left = _heap_collapse(level.vertices, level.faces, wanted) if wanted >= SMALLEST_LEVEL else level.faces[:0]
-        if not len(left):
+        if wanted < SMALLEST_LEVEL or not has_proper_triangle(level.faces):
             break
-        chosen, small = np.unique(left, return_inverse=True)
+        chosen, small = np.unique(_heap_collapse(level.vertices, level.faces, wanted), return_inverse=True)
+        if len(chosen) < SMALLEST_LEVEL:
+            break
         kept.append(chosen)
         levels.append(Level(level.vertices[chosen], small.reshape(-1, 3).astype(np.int64)))
     return Hierarchy(tuple(levels), tuple(kept))

@@ -92,7 +92,8 @@ def _append_next_ring(
             break
         centers = rows[active[who], begin[who] + step]
         comparisons = int(valence[centers].max()) * int(fill[active[who]].max())
-        for part in np.array_split(np.arange(len(who)), len(who) * comparisons // _COMPARISONS_AT_ONCE + 1):
+        parts = min(len(who) * comparisons // _COMPARISONS_AT_ONCE + 1, len(who))
+        for part in np.array_split(np.arange(len(who)), parts):
             of = who[part]
             _append_around(rows, fill, active[of], begin[of], end[of], ring[centers[part]])
 
