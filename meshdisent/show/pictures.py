@@ -133,7 +133,7 @@ def map_colors(
     if not (np.isfinite(limits).all() and low <= high):
         raise UsageError(f"The limits of the colormap are {limits}; wanted two finite numbers, the lower one first.")
     share = (np.asarray(values, np.float64) - low) / (high - low) if high > low else np.zeros_like(values, np.float64)
-    return matplotlib.colormaps[colormap](np.clip(share, 0, 1))[..., :3]
+    return matplotlib.colormaps[colormap](share)[..., :3]
 
 
 def _shrunk(picture: np.ndarray) -> np.ndarray:

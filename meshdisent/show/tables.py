@@ -144,7 +144,7 @@ class Table:
     def _beats(self, row: Row, k: int) -> bool:
         model = [rank for other in self.rows if other.role == "model" and (rank := self._rank(other, k)) is not None]
         rank = self._rank(row, k)
-        return row.role == "baseline" and rank is not None and bool(model) and rank < min(model)
+        return rank is not None and bool(model) and rank < min(model)
 
     def _rank(self, row: Row, k: int) -> float | None:
         """The printed number with a sign such that less is better; None for what does not compete."""

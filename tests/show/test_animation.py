@@ -37,8 +37,10 @@ def test_frames_size_speed_and_loop_are_as_asked_for(tmp_path, frames):
 
 
 def test_ping_pong_goes_back_without_showing_the_ends_twice(frames):
-    _, shown = read(encode_gif(frames, ping_pong=True))
+    image, shown = read(encode_gif(frames, ping_pong=True))
+    durations = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
     assert len(shown) == 8
+    assert durations == [80] * 8  # the format shows a repeated frame as one that lasts
     for forth, back in ((1, 7), (2, 6), (3, 5)):
         assert (shown[forth] == shown[back]).all()
 

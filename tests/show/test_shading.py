@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from meshdisent.show.shading import CHART, LIGHTS, MATTE, shade, unit, vertex_normals
+from meshdisent.show.shading import CHART, LIGHTS, MATTE, Material, shade, unit, vertex_normals
 
 
 def test_normals_of_a_ball_point_outwards(head):
@@ -32,6 +32,24 @@ def test_a_surface_facing_the_camera_gets_the_sum_of_cosines():
     for light in LIGHTS:
         total += CHART.diffuse * max(light.direction[2], 0) / np.linalg.norm(light.direction) * np.array(light.color)
     np.testing.assert_allclose(shade(towards, ray, color, CHART)[:, 0], 0.5 * total)
+
+
+def test_lit_points_follow_the_formula_of_the_shader(noise):
+    material = Material(ambient=0.1, diffuse=0.5, specular=0.6, shininess=5.0)
+    normals, colors = unit(noise.normal(size=(3, 200))), noise.uniform(0, 0.5, (3, 200))
+    rays = unit(noise.normal(size=(3, 200)) - [[0], [0], [1]])
+    shown = shade(normals, rays, colors, material)
+    for k in range(200):
+        wanted = material.ambient * colors[:, k]
+        for light in LIGHTS:
+            towards = np.array(light.direction) / np.linalg.norm(light.direction)
+            cosine = max(normals[:, k] @ towards, 0)
+            mirrored = 2 * cosine * normals[:, k] - towards
+            glance = max(-mirrored @ rays[:, k], 0) if cosine > 0 else 0
+            wanted = wanted + np.array(light.color) * (
+                material.diffuse * cosine * colors[:, k] + material.specular * glance**material.shininess
+            )
+        np.testing.assert_allclose(shown[:, k], np.minimum(wanted, 1), atol=1e-9)
 
 
 def test_colors_that_carry_numbers_are_shown_nearly_as_they_are():

@@ -148,8 +148,9 @@ def test_heat_maps_share_one_scale_one_camera_and_say_their_mean(head, monkeypat
     monkeypatch.setattr("meshdisent.show.sheets.render", draw)
     monkeypatch.setattr("meshdisent.show.sheets.sheet", lay_out)
     errors = [np.full(len(vertices), 0.25), np.linspace(0, 3, len(vertices))]
+    errors[1][-1] = 50.0  # one outlier must not flatten everything else
     heat_map_sheet([[vertices, vertices]], [errors], faces)
-    assert texts == [["mean 0.25 mm", "mean 1.50 mm"]]
+    assert texts == [["mean 0.25 mm", f"mean {errors[1].mean():.2f} mm"]]
     assert [call["limits"] for call in calls] == [(0.0, 3.0)] * 2
     assert calls[0]["camera"] is calls[1]["camera"]
     assert [call["values"] is error for call, error in zip(calls, errors, strict=True)] == [True, True]
