@@ -79,6 +79,7 @@ def run_recipe(
     UsageError, RecipeError, DataError, TopologyError, ModelFileError : Each naming what to mend.
     Interrupted : After Ctrl-C or SIGTERM, with a checkpoint written.
     """
+    _device(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         started = perf_counter()
         model = build(recipe, scans)
@@ -106,6 +107,7 @@ def train(
     """Train a model that exists already; :func:`run_recipe` builds it too and explains the arguments."""
     if recipe.training is None:
         raise RecipeError(f"The recipe of {recipe.model} has no training section; wanted steps or minutes in it.")
+    _device(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
 

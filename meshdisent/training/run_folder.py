@@ -76,15 +76,20 @@ def open_run(out: str | os.PathLike | None, *, resume: bool, overwrite: bool) ->
         yield None
         return
     folder = RunFolder(Path(out))
-    _check(folder, resume, overwrite)
+    refuse_folder(folder, resume=resume, overwrite=overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder.path):
-        _check(folder, resume, overwrite)  # once more, now that nobody else can change it
+        refuse_folder(folder, resume=resume, overwrite=overwrite)  # once more, now that nobody else can change it
         _remove_leftovers(folder)
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            _remove_if_unused(folder.path)
+            raise
 
 
-def _check(folder: RunFolder, resume: bool, overwrite: bool) -> None:
+def refuse_folder(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:
+    """Raise :class:`UsageError` if a folder cannot take a new run, or has none to resume."""
     path = folder.path
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; wanted a folder for the run. Choose another name.")
@@ -128,3 +133,10 @@ def _remove_leftovers(folder: RunFolder) -> None:
     for file in folder.files:
         for leftover in folder.path.glob(f".{file.stem}.*.partial{file.suffix}"):
             leftover.unlink(missing_ok=True)
+
+
+def _remove_if_unused(path: Path) -> None:
+    """A run that ended before it wrote anything leaves no empty folder behind."""
+    if [entry.name for entry in path.iterdir()] == [LOCK]:
+        (path / LOCK).unlink()
+        path.rmdir()

@@ -64,7 +64,7 @@ class Stepper:
     def __init__(self, model: MorphableModel, config: TrainingConfig):
         self.config = config
         self.players: list[Player] = model.players()
-        self.parameters = {player.name: list(player.parameters()) for player in self.players}
+        self.parameters = {p.name: [w for w in p.parameters() if w.requires_grad] for p in self.players}
         self.optimizers = {
             name: torch.optim.AdamW(
                 parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay

@@ -34,8 +34,8 @@ def validate(
     Returns
     -------
     ``E_avd``, ``E_neu`` (means over scans) and ``E_id`` (variant b, mean over subjects) in mm, None where not defined;
-    ``scans`` and ``subjects`` that were measured, and ``neutrals``: what E_neu was measured against. Those are the true
-    neutrals or neutral scans where the dataset knows any ("known"), else the medians of each subject's scans
+    and ``measured``: how many ``scans`` and ``subjects``, and against which ``neutrals`` E_neu stands. Those are the
+    true neutrals or neutral scans where the dataset knows any ("known"), else the medians of each subject's scans
     ("medians"). Empty if the split has no scans.
     """
     rows = scans.rows(split)
@@ -62,9 +62,11 @@ def validate(
         "E_avd": _mean(avd),
         "E_neu": _mean(neu),
         "E_id": _mean(spread),
-        "scans": len(rows),
-        "subjects": len(subjects),
-        "neutrals": "known" if known else "medians",
+        "measured": {
+            "scans": len(rows),
+            "subjects": len(subjects),
+            "neutrals": "known" if known else "medians",
+        },
     }
 
 
