@@ -60,7 +60,7 @@ class SyntheticHead:
                 "Choose a vertex count in that range."
             )
         self.vertex_count = vertex_count
-        self._chart, self._anatomy, self._performance = _formulas(vertex_count)
+        self._chart, _, self._performance = _formulas(vertex_count)
         self.actions: tuple[str, ...] = self._performance.actions
 
     @property
@@ -91,7 +91,7 @@ class SyntheticHead:
         ----------
         identity : (30,) Standard normal parameters, cut off at 2.5; all zero is the average face.
         """
-        return self._subject(identity).vertices
+        return self._subject(identity).vertices.copy()
 
     def face(
         self,
@@ -118,12 +118,12 @@ class SyntheticHead:
     def person(self, generator: np.random.Generator) -> tuple[Float[np.ndarray, " parameter"], Manner]:
         """Draw an identity and a manner."""
         identity = np.clip(generator.standard_normal(self.identity_size), -IDENTITY_LIMIT, IDENTITY_LIMIT)
-        habits = np.exp(0.18 * np.clip(generator.standard_normal(len(self.actions)), -2, 2))
-        # An eye that is said to be closed is closed, whoever closes it.
-        lively = {name: float(habit) for name, habit in zip(self.actions, habits, strict=True) if name != "lid_close"}
-        strength = float(np.clip(0.95 + 0.12 * generator.standard_normal(), 0.7, 1.15))
+        factors = np.exp(0.16 * np.clip(generator.standard_normal(len(self.actions)), -2, 2))
+        habits = {name: float(factor) for name, factor in zip(self.actions, factors, strict=True)}
+        habits["jaw_open"] **= 0.5  # how far a jaw opens differs less than how lips are shaped
+        strength = float(np.clip(0.97 + 0.1 * generator.standard_normal(), 0.8, 1.15))
         asymmetry = float(np.clip(0.08 * generator.standard_normal(), -0.2, 0.2))
-        return identity, Manner(strength=strength, asymmetry=asymmetry, habits=lively)
+        return identity, Manner(strength=strength, asymmetry=asymmetry, habits=habits)
 
     def _subject(self, identity: Float[np.ndarray, " parameter"]) -> Subject:
         if identity.shape != (self.identity_size,):
@@ -131,7 +131,8 @@ class SyntheticHead:
                 f"An identity of shape {identity.shape} was given; wanted ({self.identity_size},). "
                 "SyntheticHead.identity_parameters names the entries."
             )
-        return self._anatomy.subject(np.clip(identity, -IDENTITY_LIMIT, IDENTITY_LIMIT))
+        clipped = np.clip(identity.astype(np.float64), -IDENTITY_LIMIT, IDENTITY_LIMIT)
+        return _subject(self.vertex_count, clipped.tobytes())
 
 
 def synthetic_dataset(
@@ -213,11 +214,17 @@ def write_synthetic_folder(
                 mesh.write(aside / f"person_{k:03d}" / f"{expression}.ply")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _formulas(vertex_count: int) -> tuple[FaceChart, Anatomy, Performance]:
     chart = face_chart(vertex_count)
     anatomy = Anatomy(chart)
     return chart, anatomy, Performance(anatomy, anatomy.subject(np.zeros(len(IDENTITY_PARAMETERS))))
+
+
+@lru_cache(maxsize=4)
+def _subject(vertex_count: int, identity: bytes) -> Subject:
+    """Shape a face at rest; kept for a while, because a person makes many expressions in a row."""
+    return _formulas(vertex_count)[1].subject(np.frombuffer(identity))
 
 
 def _scans_of_person(

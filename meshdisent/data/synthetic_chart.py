@@ -2,14 +2,15 @@
 
 A point of the chart is (u, v) in mm: u runs from the nose outwards along the skin, v upwards, and (0, 0) lies between
 the eyes. Half a face is laid out and mirrored: rings of vertices follow each eye opening and the mouth slit, the rest
-is spread by Lloyd relaxation and joined by Delaunay triangulation. Inside the openings come rings that no flat sheet has:
-the lid margin, the eyeball behind it, the inside of the lips.
+is spread by Lloyd relaxation and joined by Delaunay triangulation. Inside the openings come rings that no flat sheet
+has: the lid margin, the eyeball behind it, the inside of the lips.
 
 Only sums, products and rounded ring positions decide the triangulation, so the same vertex count gives the same
 faces on every machine.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,12 @@ IRIS = (-2.9, 0.0)  # where the gaze leaves the eyeball, in the frame of the out
 EYE_RINGS, MOUTH_RINGS = (1.9, 4.2, 7.0), (2.5, 5.3, 8.4)  # mm outside the openings, for 2,500 vertices
 INNER_LIP_ROWS = (2.5, 6.0)  # mm behind the line where the lips meet
 
+LLOYD_ROUNDS = 100
 SKIN, INNER_LIP, LID_MARGIN, EYEBALL = range(4)
+
+Flat = Float[np.ndarray, "point 2"]
+Angles = Float[np.ndarray, " point"]
+Indices = Int[np.ndarray, " point"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,7 @@ def face_chart(vertex_count: int) -> FaceChart:
     return half.mirrored()
 
 
-def eye_opening(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Float[np.ndarray, "point 2"]:
+def eye_opening(angle: Angles, offset: float = 0.0) -> Flat:
     """Give the almond of the eye opening, ``offset`` mm further out, relative to the eye center."""
     sharpness = 1.0 + 0.55 / (1.0 + offset / 2.5)
     height = np.where(np.sin(angle) > 0, UPPER_LID, LOWER_LID) + offset
@@ -78,7 +84,7 @@ def eye_opening(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Floa
     return np.stack([(EYE_HALF_WIDTH + offset) * np.cos(angle), height * rise], axis=1)
 
 
-def _mouth_ring(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Float[np.ndarray, "point 2"]:
+def _mouth_ring(angle: Angles, offset: float = 0.0) -> Flat:
     sharpness = 1.0 + 0.3 / (1.0 + offset / 4)
     rise = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** sharpness
     return np.stack([(MOUTH_HALF_WIDTH + 0.8 * offset) * np.cos(angle), MOUTH_CENTER + (SLIT + offset) * rise], axis=1)
@@ -87,7 +93,7 @@ def _mouth_ring(angle: Float[np.ndarray, " point"], offset: float = 0.0) -> Floa
 _FINE_PARTS = ((31, 4, 28, 19), (2, -38, 21, 13), (8, -65, 27, 17), (0, -12, 13, 20))  # center and reach
 
 
-def _edge_length(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " point"]:
+def _edge_length(points: Flat) -> Angles:
     """Relative edge length wanted at points of the right half: fine at eyes, nose and mouth."""
     u, v = points[:, 0], points[:, 1]
     fineness = np.zeros(len(points))
@@ -97,7 +103,7 @@ def _edge_length(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " po
     return 6.6 - 4.3 * fineness
 
 
-def _outline(angle: Float[np.ndarray, " point"]) -> Float[np.ndarray, "point 2"]:
+def _outline(angle: Angles) -> Flat:
     # A superellipse: rounder corners than an ellipse, so that jaw angles and temples belong to the face.
     cosine, sine = np.cos(angle), np.sin(angle)
     radius = (np.abs(cosine) ** 2.4 + np.abs(sine) ** 2.4) ** (-1 / 2.4)
@@ -115,14 +121,21 @@ class _HalfFace:
         self.spacing = 1 / density
         self.lid_count = 2 * round(14 * density)
         self.lip_count = 2 * round(12 * density) + 1
-        self.points = np.zeros((0, 2))
+        self.points: Float[np.ndarray, "vertex 2"] = np.zeros((0, 2))
         self.faces = np.zeros((0, 3), dtype=np.int64)
         self.kind = np.zeros(0, dtype=np.int64)
         self.anchor = np.zeros(0, dtype=np.int64)
         self.inward = np.zeros(0)
         self.ball = np.zeros((0, 2))
 
-    def add(self, points, kind=SKIN, anchor=None, inward=0.0, ball=None):
+    def add(
+        self,
+        points: Flat,
+        kind: int = SKIN,
+        anchor: Indices | None = None,
+        inward: float = 0.0,
+        ball: Flat | None = None,
+    ) -> Indices:
         """Append points; return their indices."""
         index = np.arange(len(self.points), len(self.points) + len(points))
         self.points = np.concatenate([self.points, np.round(points, 6) + 0.0])
@@ -218,25 +231,27 @@ class _HalfFace:
         for radius, shrink in ((2.8, 0.25), (1.5, 0.12)):
             ring = circle[::2] * radius + IRIS
             inner = self.add((opening * shrink + EYE_CENTER)[::2], EYEBALL, ball=ring)
-            self._halving_strip(outer, inner) if len(outer) > len(inner) else self._strip(outer, inner)
+            (self._halving_strip if len(outer) > len(inner) else self._strip)(outer, inner)
             outer = inner
-        middle = self.add(np.array([EYE_CENTER]), EYEBALL, ball=np.array([IRIS]))[0]
-        self._face([[outer[k - 1], outer[k], middle] for k in range(len(outer))])
+        middle = self.add(np.array([EYE_CENTER]), EYEBALL, ball=np.array([IRIS]))
+        self._join(np.roll(outer, 1), outer, np.repeat(middle, len(outer)))
 
-    def _strip(self, outer, inner, closed: bool = True) -> None:
-        count = len(outer)
-        for k in range(count if closed else count - 1):
-            after = (k + 1) % count
-            # The diagonal leans the same way above and below, so that a strip mirrors itself.
-            self._face([[outer[k], outer[after], inner[k]], [outer[after], inner[after], inner[k]]])
+    def _strip(self, outer: Indices, inner: Indices, closed: bool = True) -> None:
+        """Join two rows of the same length by triangles."""
+        if closed:
+            outer, inner = np.append(outer, outer[0]), np.append(inner, inner[0])
+        self._join(outer[:-1], outer[1:], inner[:-1])
+        self._join(outer[1:], inner[1:], inner[:-1])
 
-    def _halving_strip(self, outer, inner) -> None:
-        for k in range(len(inner)):
-            a, b, c = outer[2 * k - 1], outer[2 * k], outer[(2 * k + 1) % len(outer)]
-            self._face([[a, b, inner[k]], [b, c, inner[k]], [c, inner[(k + 1) % len(inner)], inner[k]]])
+    def _halving_strip(self, outer: Int[np.ndarray, " twice"], inner: Indices) -> None:
+        """Join a closed row to one of half its length."""
+        before, at, after = np.roll(outer, 1)[::2], outer[::2], outer[1::2]
+        self._join(before, at, inner)
+        self._join(at, after, inner)
+        self._join(after, np.roll(inner, -1), inner)
 
-    def _face(self, faces) -> None:
-        self.faces = np.concatenate([self.faces, np.asarray(faces, dtype=np.int64)])
+    def _join(self, first: Indices, second: Indices, third: Indices) -> None:
+        self.faces = np.concatenate([self.faces, np.stack([first, second, third], axis=1)])
 
     def mirrored(self) -> FaceChart:
         """Close the mouth, orient the triangles, and add the other half."""
@@ -270,7 +285,7 @@ class _HalfFace:
         )
 
 
-def close_slit(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+def close_slit(points: Flat) -> Flat:
     """Move the points round the open slit so that upper and lower lip meet in one line."""
     u, above = np.abs(points[:, 0]), points[:, 1] - MOUTH_CENTER
     slit = SLIT * np.clip(1 - (u / MOUTH_HALF_WIDTH) ** 2, 0, 1) ** 0.65
@@ -282,7 +297,7 @@ def close_slit(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point
     return closed
 
 
-def _even_angles(ring, start: float, stop: float, count: int) -> Float[np.ndarray, " point"]:
+def _even_angles(ring: Callable[[Angles], Flat], start: float, stop: float, count: int) -> Angles:
     """Give ``count + 1`` angles, ends included, that cut a ring's arc into nearly even pieces.
 
     "Nearly": a third of the way back to even angles, which keeps the corners of eyes and mouth round.
@@ -293,7 +308,7 @@ def _even_angles(ring, start: float, stop: float, count: int) -> Float[np.ndarra
     return 0.7 * even + 0.3 * np.linspace(start, stop, count + 1)
 
 
-def _lid_distance(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " point"]:
+def _lid_distance(points: Flat) -> Angles:
     offset = np.linspace(0.0, 40.0, 201)
     angle = np.linspace(0, 2 * math.pi, 721)
     rings = np.concatenate([eye_opening(angle, float(o)) for o in offset])
@@ -301,32 +316,32 @@ def _lid_distance(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " p
     return offset[nearest // len(angle)]
 
 
-def _exact_midline(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+def _exact_midline(points: Flat) -> Flat:
     points = points.copy()
     points[[0, -1], 0] = 0.0
     return points
 
 
-def _walk_outline(scale: float) -> Float[np.ndarray, "point 2"]:
+def _walk_outline(scale: float) -> Flat:
     """Space points along the outline of the right half, from the top of the forehead to below the chin."""
     dense = _outline(np.linspace(math.pi / 2, -math.pi / 2, 2001))
     return _spaced(dense, scale)
 
 
-def _walk_midline(low: float, high: float, scale: float) -> Float[np.ndarray, "point 2"]:
+def _walk_midline(low: float, high: float, scale: float) -> Flat:
     """Space points strictly between two heights of the midline."""
     v = np.linspace(low, high, 1001)
     return _spaced(np.stack([np.zeros(1001), v], axis=1), scale)[1:-1]
 
 
-def _spaced(path: Float[np.ndarray, "point 2"], scale: float) -> Float[np.ndarray, "point 2"]:
+def _spaced(path: Float[np.ndarray, "corner 2"], scale: float) -> Flat:
     step = np.sqrt(np.sum(np.diff(path, axis=0) ** 2, axis=1))
     edges = np.concatenate([[0.0], np.cumsum(step / (scale * _edge_length((path[1:] + path[:-1]) / 2)))])
     at = np.linspace(0.0, edges[-1], max(2, round(edges[-1])) + 1)
     return np.stack([np.interp(at, edges, path[:, 0]), np.interp(at, edges, path[:, 1])], axis=1)
 
 
-def _raster(step: float, spacing: float) -> tuple[Float[np.ndarray, "point 2"], float]:
+def _raster(step: float, spacing: float) -> tuple[Flat, float]:
     """Grid points of the right half's skin, and the area that each stands for."""
     u, v = np.meshgrid(
         np.arange(step / 2, OUTLINE_HALF_WIDTH, step),
@@ -342,26 +357,33 @@ def _raster(step: float, spacing: float) -> tuple[Float[np.ndarray, "point 2"], 
     return points[inside & ~eye & ~mouth], step * step
 
 
-def _within(points: Float[np.ndarray, "point 2"], ring: Float[np.ndarray, "corner 2"]) -> Bool[np.ndarray, " point"]:
+def _within(points: Flat, ring: Float[np.ndarray, "corner 2"]) -> Bool[np.ndarray, " point"]:
     """Say which points lie within a convex ring round the origin, or nearly so."""
     turn = np.arctan2(ring[:-1, 1], ring[:-1, 0])
     order = np.argsort(turn)
     radius = np.interp(
-        np.arctan2(points[:, 1], points[:, 0]), turn[order], np.hypot(ring[:-1, 0], ring[:-1, 1])[order], period=2 * math.pi
+        np.arctan2(points[:, 1], points[:, 0]),
+        turn[order],
+        np.hypot(ring[:-1, 0], ring[:-1, 1])[order],
+        period=2 * math.pi,
     )
     return np.hypot(points[:, 0], points[:, 1]) < radius + 0.5
 
 
-def _spread(count: int, fixed, raster, weight, rounds: int = 100) -> Float[np.ndarray, "point 2"]:
+def _spread(
+    count: int,
+    fixed: Float[np.ndarray, "held 2"],
+    raster: Float[np.ndarray, "pixel 2"],
+    weight: Float[np.ndarray, " pixel"],
+) -> Flat:
     """Spread ``count`` points between the fixed ones by Lloyd relaxation on the raster."""
     # The start takes raster points in an order that fills the plane evenly, each with the chance that its weight gives.
     order = np.argsort((np.arange(len(raster)) * 0.6180339887498949) % 1.0, kind="stable")
-    share = np.cumsum(np.sqrt(weight[order]))
     distance, _ = cKDTree(fixed).query(raster[order])
     share = np.cumsum(np.sqrt(weight[order]) * (distance > 0.5 * weight[order] ** -0.25))
     pick = np.searchsorted(share, (np.arange(count) + 0.5) / count * share[-1])
     points = raster[order][pick] + 0.01 * np.stack([np.arange(count) % 7, np.arange(count) % 5], axis=1)
-    for _ in range(rounds):
+    for _ in range(LLOYD_ROUNDS):
         _, nearest = cKDTree(np.concatenate([points, fixed])).query(raster)
         mass = np.bincount(nearest, weight, count + len(fixed))[:count]
         moved = np.stack([np.bincount(nearest, weight * raster[:, k], count + len(fixed))[:count] for k in range(2)], 1)

@@ -10,16 +10,28 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 from scipy.sparse import csc_array, diags_array
 from scipy.sparse.linalg import splu
 
 from meshdisent.data.synthetic_chart import EYEBALL, INNER_LIP, LID_MARGIN, MOUTH_CENTER, MOUTH_HALF_WIDTH
-from meshdisent.data.synthetic_head import Anatomy, Subject, behind_lid, bump, ease, eye_weight, from_eye, to_eye
+from meshdisent.data.synthetic_head import (
+    Anatomy,
+    Number,
+    Points,
+    Subject,
+    Values,
+    behind_lid,
+    bump,
+    ease,
+    eye_weight,
+    from_eye,
+    to_eye,
+)
 
 HINGE = np.array([0.0, -12.0, -72.0])
 ARCH_RADIUS = 42.0  # mm, of the dental arch that lips slide on
-JAW_ANGLE = np.deg2rad(17.0)  # of jaw_open at 1
+JAW_ANGLE = np.deg2rad(20.0)  # of jaw_open at 1
 
 # Amounts of actions; a pair is (left, right) of the person: left is at positive x.
 EXPRESSIONS: Mapping[str, Mapping[str, float | tuple[float, float]]] = MappingProxyType({
@@ -51,6 +63,33 @@ EXPRESSIONS: Mapping[str, Mapping[str, float | tuple[float, float]]] = MappingPr
     "brow_lower": {"brow_down": 1.0, "lower_lid": 0.25, "lid_close": 0.12},
 })  # fmt: skip
 
+# How an identity's measures change what its muscles do: exponents for one standard deviation.
+GAINS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "corner_up": {"mouth_width": 0.08, "cheek_fullness": 0.10, "jaw_width": -0.08},
+        "corner_out": {"mouth_width": 0.10, "jaw_width": 0.08, "lower_lip": -0.06},
+        "corner_down": {"mouth_width": 0.08, "chin_length": 0.10},
+        "dimple": {"cheek_fullness": 0.20, "cheekbone": -0.10},
+        "mouth_left": {"mouth_width": -0.08, "chin_width": 0.10},
+        "pucker": {"mouth_width": 0.12, "upper_lip": 0.10, "lower_lip": 0.10},
+        "funnel": {"upper_lip": 0.10, "lower_lip": 0.10},
+        "press": {"upper_lip": 0.08, "lower_lip": 0.12},
+        "upper_raise": {"upper_lip": -0.12, "nose_length": -0.08},
+        "lower_drop": {"lower_lip": 0.10, "chin_length": 0.08},
+        "chin_up": {"chin_protrusion": 0.10, "chin_length": -0.08},
+        "cheek_raise": {"cheek_fullness": 0.15, "cheekbone": -0.06},
+        "puff": {"cheek_fullness": 0.14, "jaw_width": 0.06},
+        "flare": {"nose_width": 0.15},
+        "nose_wrinkle": {"nose_bridge": -0.08, "nose_hump": 0.08},
+        "brow_in_up": {"forehead_height": 0.10, "brow_ridge": -0.10},
+        "brow_out_up": {"forehead_height": 0.10, "brow_height": -0.08},
+        "brow_down": {"brow_ridge": 0.10, "brow_height": 0.08},
+        "jaw_open": {"jaw_width": -0.05, "chin_length": 0.05},
+        "jaw_left": {"jaw_width": -0.08, "chin_width": 0.06},
+        "jaw_forward": {"chin_protrusion": -0.12},
+    }
+)
+Amounts = Mapping[str, tuple[float, float]]  # of actions, on the left and on the right
 MOVEMENTS = ("jaw_open", "jaw_left", "jaw_forward", "lid_close", "lid_wide", "lower_lid")
 
 
@@ -91,44 +130,36 @@ class Performance:
         fixed = chart.kind == EYEBALL
         for moves in self.fields.values():
             moves[fixed] = 0.0
+        self._prepare_patches(average.vertices)
         self.jaw = self._jaw_weight(average.vertices, upper=0.42, lower=1.0)
         # Lips that stay closed shift as one.
         self.closed_jaw = self._jaw_weight(average.vertices, upper=0.5, lower=0.5)
         self.actions = (*self.fields, *MOVEMENTS)
 
-    def perform(
-        self, subject: Subject, actions: Mapping[str, float | tuple[float, float]], manner: Manner
-    ) -> Float[np.ndarray, "vertex 3"]:
+    def perform(self, subject: Subject, actions: Mapping[str, float | tuple[float, float]], manner: Manner) -> Points:
         """Move a subject's face by amounts of actions."""
-        amounts = {name: _both_sides(amount, manner, name) for name, amount in actions.items()}
+        amounts = {
+            name: _both_sides(amount, manner.strength * manner.habits.get(name, 1.0) * _gain(name, subject), manner)
+            for name, amount in actions.items()
+            if name != "lid_close"
+        }
+        if "lid_close" in actions:  # an eye that is said to be closed is closed, whoever closes it
+            amounts["lid_close"] = _both_sides(actions["lid_close"], 1.0, Manner())
         points = self._slide(subject, self._displacement(subject, amounts))
         points = self._turn_jaw(subject, points, amounts)
         return self._turn_lids(subject, points, amounts)
 
-    def _displacement(self, subject: Subject, amounts) -> Float[np.ndarray, "vertex 3"]:
+    def _displacement(self, subject: Subject, amounts: Amounts) -> Points:
+        """Add up the fields and carry them over to the subject, stretched and turned as its face is there."""
         total = np.zeros((len(self.u), 3))
-        scale = self._subject_scale(subject)
         for name, (left, right) in amounts.items():
             if name in self.fields:
-                share = right + (left - right) * self.left
-                total += (share * scale.get(name, 1.0))[:, None] * self.fields[name]
-        opening = sum(amounts.get("jaw_open", (0.0, 0.0))) / 2
-        total += opening * subject.face_scale[1] * self.narrowing
-        return total
+                total += (right + (left - right) * self.left)[:, None] * self.fields[name]
+        total += np.mean(amounts.get("jaw_open", (0.0, 0.0))) * self.narrowing
+        stretch = self.patches @ subject.vertices + self.stiffness  # (patch, 3, 3)
+        return np.einsum("vi,vp,pij->vj", total, self.patch_share, stretch, optimize=True)
 
-    @staticmethod
-    def _subject_scale(subject: Subject) -> dict[str, float]:
-        mouth = subject.mouth_half_width / MOUTH_HALF_WIDTH
-        cheek = 1 + 0.12 * subject.fullness
-        upper, lower = subject.lip_height
-        return {
-            "corner_up": mouth, "corner_out": mouth, "corner_down": mouth, "pucker": mouth, "mouth_left": mouth,
-            "cheek_raise": cheek, "puff": cheek, "upper_raise": 0.5 + 0.5 * upper, "lower_drop": 0.5 + 0.5 * lower,
-            "press": 0.5 + 0.25 * (upper + lower), "brow_in_up": subject.face_scale[1],
-            "brow_out_up": subject.face_scale[1],
-        }  # fmt: skip
-
-    def _slide(self, subject: Subject, moves) -> Float[np.ndarray, "vertex 3"]:
+    def _slide(self, subject: Subject, moves: Points) -> Points:
         """Apply a field: its first part goes round the dental arch, outwards on each side."""
         x, y, z = subject.vertices.T
         arch = subject.vertices[self.chart.lip_ring]
@@ -137,7 +168,7 @@ class Performance:
         angle = angle + moves[:, 0] / np.maximum(radius, 20.0)
         return np.stack([radius * np.sin(angle), y + moves[:, 1], axis + radius * np.cos(angle) + moves[:, 2]], axis=1)
 
-    def _turn_jaw(self, subject: Subject, points, amounts) -> Float[np.ndarray, "vertex 3"]:
+    def _turn_jaw(self, subject: Subject, points: Points, amounts: Amounts) -> Points:
         """Open about the hinge; shift sidewards by a turn about the far joint, and forwards along the joint."""
         opening, sideways, forward = (
             np.mean(amounts.get(k, (0.0, 0.0))) for k in ("jaw_open", "jaw_left", "jaw_forward")
@@ -152,10 +183,10 @@ class Performance:
         swing = self.closed_jaw * sideways * np.deg2rad(6.5)
         x = offset[:, 0] * np.cos(swing) + z * np.sin(swing)
         z = -offset[:, 0] * np.sin(swing) + z * np.cos(swing)
-        z = z + self.jaw * (6.0 * forward + 2.0 * max(opening, 0.0)) * subject.face_scale[0]
+        z = z + self.jaw * (6.0 * forward + 2.0 * np.maximum(opening, 0.0)) * subject.face_scale[0]
         return np.stack([x, y, z], axis=1) + hinge
 
-    def _turn_lids(self, subject: Subject, points, amounts) -> Float[np.ndarray, "vertex 3"]:
+    def _turn_lids(self, subject: Subject, points: Points, amounts: Amounts) -> Points:
         closing, wide, lower = (amounts.get(k, (0.0, 0.0)) for k in ("lid_close", "lid_wide", "lower_lid"))
         points = points.copy()
         for k, sign in enumerate((1.0, -1.0)):
@@ -170,7 +201,7 @@ class Performance:
             points[at] = from_eye(local, center, subject.eye_scale) * (sign, 1, 1)
         return points
 
-    def _close(self, local, at, upper_turn: float, lower_turn: float):
+    def _close(self, local: Points, at: Int[np.ndarray, " vertex"], upper_turn: float, lower_turn: float) -> Points:
         """Turn the lids of one eye by shares of its opening, about the axis from canthus to canthus."""
         elevation, radius = np.arctan2(local[:, 1], local[:, 2]), np.hypot(local[:, 1], local[:, 2])
         ring, above = self.chart.lid_ring[at], self.v[at] >= 0
@@ -188,18 +219,18 @@ class Performance:
         turned[margin] = behind_lid(turned[position[self.chart.anchor[at[margin]]]])
         return turned
 
-    def _fields(self, angle) -> dict[str, Float[np.ndarray, "vertex 3"]]:
+    def _fields(self, angle: Values) -> dict[str, Points]:
         """Displacements of unit actions: along the skin to positive x, up, forward (mm)."""
         fields = {**self._mouth_corners(), **self._lips(), **self._cheeks(angle), **self._upper_face()}
         u, v = self.u, self.v
         self.narrowing = self._join(-3.5 * bump(u, v, 27, MOUTH_CENTER, 16, 16) * ease(u, 0, 14), 0, 0)
         return fields
 
-    def _join(self, outward, up, forward) -> Float[np.ndarray, "vertex 3"]:
+    def _join(self, outward: Values | Number, up: Values | Number, forward: Values | Number) -> Points:
         parts = np.broadcast_arrays(outward, up, forward, self.u)[:3]
         return np.stack([parts[0] * self.sign, parts[1], parts[2]], axis=1)
 
-    def _mouth_corners(self):
+    def _mouth_corners(self) -> dict[str, Points]:
         u, v = self.u, self.v
         corner = bump(u, v, MOUTH_HALF_WIDTH + 1, MOUTH_CENTER, 17, 14)
         outward = corner * ease(u, 2, 24)
@@ -214,11 +245,11 @@ class Performance:
             ),
             "corner_out": self._join(6.0 * outward, -0.6 * outward, -1.2 * middle - 1.2 * corner),
             "corner_down": self._join(1.0 * outward, -6.0 * outward + 0.8 * middle, 0),
-            "dimple": self._join(0, 0, -2.2 * dimple),
+            "dimple": self._join(0, 0, -1.9 * dimple),
             "mouth_left": shift,
         }
 
-    def _lips(self):
+    def _lips(self) -> dict[str, Points]:
         u, v, side = self.u, self.v, self.side
         above = v - MOUTH_CENTER
         s = u / MOUTH_HALF_WIDTH
@@ -234,14 +265,14 @@ class Performance:
             "lower_drop": self._join(0, -6.0 * lower, 0.6 * lower),
             "lower_up": self._join(0, 1.5 * lip, 1.0 * lower),
             "press": self._join(0, -2.2 * gather, -4.0 * roll),
-            "pucker": self._join(-0.40 * u * wide, 0.7 * above * bump(u, v, 0, MOUTH_CENTER, 14, 9) * 0.3, 5.5 * lip),
+            "pucker": self._join(-0.46 * u * wide, 0.7 * above * bump(u, v, 0, MOUTH_CENTER, 14, 9) * 0.3, 5.5 * lip),
             "funnel": self._join(-0.26 * u * wide, 3.4 * upper - 3.4 * lower, 5.5 * lip + 1.5 * roll),
             "chin_up": self._join(
                 0, 4.5 * chin + 3.6 * lip, 1.6 * chin + 2.0 * lip * (0.4 + 0.6 * ease(-above, -3, 6))
             ),
         }
 
-    def _cheeks(self, angle):
+    def _cheeks(self, angle: Values) -> dict[str, Points]:
         u, v = self.u, self.v
         puff = 14.0 * bump(u, v, 43, -57, 20, 19)
         lips = bump(u, v, 0, MOUTH_CENTER, 24, 14)
@@ -257,7 +288,7 @@ class Performance:
             ),
         }
 
-    def _upper_face(self):
+    def _upper_face(self) -> dict[str, Points]:
         u, v = self.u, self.v
         clear = ease(self.lid_distance, 2.0, 13.0)
         reach = np.where(v > 22, 24.0, 13.0)
@@ -271,7 +302,28 @@ class Performance:
             "brow_down": self._join(-2.4 * frown * ease(u, 0, 12), -5.5 * frown, 1.4 * frown),
         }
 
-    def _jaw_weight(self, vertices, upper: float, lower: float) -> Float[np.ndarray, " vertex"]:
+    def _prepare_patches(self, average: Points) -> None:
+        """Prepare the linear maps that best take patches of the average face to a subject's, and where each counts.
+
+        Such a map is the weighted least-squares fit of the patch, drawn towards no change where the patch is flat.
+        """
+        signed = self.u * self.sign
+        centers = [(c * side, v) for c, v in ((28, -64), (46, -32), (30, 22)) for side in (1, -1)]
+        weights = [
+            bump(signed, self.v, u, v, 26.0, 26.0) for u, v in (*centers, (0, MOUTH_CENTER), (0, -100), (0, -10))
+        ]
+        patches, stiffness = [], []
+        for weight in weights:
+            centered = average - np.average(average, axis=0, weights=weight)
+            square = (centered * weight[:, None]).T @ centered
+            rigid = 0.05 * np.trace(square) * np.eye(3)
+            patches.append(np.linalg.solve(square + rigid, (centered * weight[:, None]).T))
+            stiffness.append(np.linalg.solve(square + rigid, rigid))
+        self.patches, self.stiffness = np.stack(patches), np.stack(stiffness)
+        share = np.stack(weights, axis=1) + 1e-6
+        self.patch_share = share / share.sum(axis=1, keepdims=True)
+
+    def _jaw_weight(self, vertices: Points, upper: float, lower: float) -> Values:
         """Blend the jaw's motion over the skin: 1 on chin and lower lip, 0 above the upper lip, smoothest between.
 
         The minimum of the squared Laplacian (weights: inverse edge lengths) knows the slit: lips part. ``lower`` is the
@@ -305,7 +357,11 @@ class Performance:
         return np.clip(value, 0.0, 1.0)
 
 
-def _both_sides(amount, manner: Manner, name: str) -> tuple[float, float]:
+def _gain(action: str, subject: Subject) -> float:
+    """Say how much more than the average face an identity moves in an action."""
+    return float(np.exp(sum(weight * subject.parameters[name] for name, weight in GAINS.get(action, {}).items())))
+
+
+def _both_sides(amount: Number | tuple[Number, Number], factor: Number, manner: Manner) -> tuple[float, float]:
     left, right = amount if isinstance(amount, tuple) else (amount, amount)
-    factor = manner.strength * manner.habits.get(name, 1.0)
     return left * factor * (1 + manner.asymmetry), right * factor * (1 - manner.asymmetry)

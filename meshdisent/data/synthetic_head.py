@@ -48,6 +48,12 @@ _NOSE_RIDGE = CubicSpline(
 )
 
 
+Values = Float[np.ndarray, " vertex"]
+Points = Float[np.ndarray, "vertex 3"]
+Number = int | float
+Parameters = dict[str, float]  # of an identity, by name
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A face at rest and the measures that its expressions depend on.
@@ -57,33 +63,29 @@ class Subject:
     vertices : (V, 3) mm.
     eye_center : (2, 3) mm, of the eyeball at positive x, then negative x.
     eye_scale : Size relative to the average eyeball.
-    mouth_half_width : mm.
-    lip_height : (2,) upper and lower lip, relative to the average.
     face_scale : (2,) width and height relative to the average.
-    fullness : Cheeks, in standard deviations.
+    parameters : The identity, by name.
     """
 
-    vertices: Float[np.ndarray, "vertex 3"]
+    vertices: Points
     eye_center: Float[np.ndarray, "2 3"]
     eye_scale: float
-    mouth_half_width: float
-    lip_height: tuple[float, float]
     face_scale: tuple[float, float]
-    fullness: float
+    parameters: Parameters
 
 
-def bump(u, v, center_u: float, center_v: float, reach_u: float, reach_v: float):
+def bump(u: Values, v: Values, center_u: Number, center_v: Number, reach_u: Number, reach_v: Number) -> Values:
     """A Gaussian hill of height 1."""
     return np.exp(-(((u - center_u) / reach_u) ** 2) - ((v - center_v) / reach_v) ** 2)
 
 
-def ease(x, low: float, high: float):
+def ease(x: Values, low: Number, high: Number) -> Values:
     """Rise smoothly from 0 at ``low`` to 1 at ``high``."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return t * t * t * (t * (6 * t - 15) + 10)
 
 
-def eye_weight(u, v):
+def eye_weight(u: Values, v: Values) -> Values:
     """One on and round the eye, zero from the nose's ridge and the brow on."""
     distance = np.sqrt(((u - EYE_CENTER[0]) / 31) ** 2 + ((v - EYE_CENTER[1]) / 25) ** 2)
     return 1 - ease(distance, 0.5, 1.0)
@@ -112,23 +114,19 @@ class Anatomy:
         x = x + out * np.sin(self.angle)
         z = z + out * np.cos(self.angle) + forward
         x, y = self._move_features(p, x, y)
-        x, y, z, eye = self._eyes(p, x, y, z)
-        x, y, z = (self.smoothing @ np.stack([x * self.sign, y, z], axis=1)).T
-        x, y, z = self._inner_lips(x * self.sign, y, z)
-        vertices = np.stack([x * self.sign, y, z], axis=1)
-        lean = self._asymmetry(p)
-        vertices[:, 0] += lean
+        points, eye = self._eyes(p, np.stack([x, y, z], axis=1))
+        points[:, 0] *= self.sign  # so far both halves were at positive x; neighbors across the middle need it now
+        points = self._inner_lips(self.smoothing @ points)
+        vertices = points + np.outer(self._asymmetry(p), (1, 0, 0))
         return Subject(
             vertices,
             eye_center=np.array([eye, eye * (-1, 1, 1)]),
             eye_scale=1 + 0.05 * p["eye_size"],
-            mouth_half_width=MOUTH_HALF_WIDTH * (1 + 0.06 * p["mouth_width"]),
-            lip_height=(1 + 0.2 * p["upper_lip"], 1 + 0.2 * p["lower_lip"]),
             face_scale=(1 + 0.04 * p["face_width"], 1 + 0.035 * p["face_height"]),
-            fullness=p["cheek_fullness"],
+            parameters=p,
         )
 
-    def _sheet(self, p):
+    def _sheet(self, p: Parameters) -> tuple[Values, Values, Values]:
         """Bend the chart into a skull without features."""
         v, angle = self.v, self.angle
         low = 1 - ease(v, -110, -5)
@@ -144,7 +142,7 @@ class Anatomy:
         y = y * (1 + 0.035 * p["face_height"]) - 3.0 * p["chin_length"] * chin + 4.0 * p["forehead_height"] * high
         return x, y, z
 
-    def _features(self, p):
+    def _features(self, p: Parameters) -> tuple[Values, Values]:
         """Heights of the features: along the sheet's normal, and straight forward."""
         u, v = self.u, self.v
         out = (3.0 + 1.6 * p["cheekbone"]) * bump(u, v, 56, -13, 17, 12)
@@ -157,7 +155,7 @@ class Anatomy:
         forward -= 1.6 * bump(u, v, 0, -82, 18, 5)
         return out, forward
 
-    def _brow_and_socket(self, p):
+    def _brow_and_socket(self, p: Parameters) -> Values:
         u, v = self.u, self.v
         arch = 13.5 + 5.0 * (1 - ((u - 33) / 32) ** 2)
         ridge = np.exp(-(((v - arch) / 7.0) ** 2)) * (1 - ease(u, 42, 66)) * (0.45 + 0.55 * ease(u, 2, 16))
@@ -165,7 +163,7 @@ class Anatomy:
         hair = 1.6 * np.exp(-(((v - arch - 1.0) / 2.6) ** 2)) * ease(u, 6, 15) * (1 - ease(u, 44, 56))
         return (3.2 + 1.5 * p["brow_ridge"]) * ridge + hair - socket
 
-    def _nose(self, p):
+    def _nose(self, p: Parameters) -> Values:
         u, v = self.u, self.v
         lower, upper = 1 - ease(v, -40, -8), ease(v, -30, 2) * (1 - ease(v, 2, 24))
         height = _NOSE_RIDGE(np.clip(v, -60, 20)) * (1 + 0.11 * p["nose_protrusion"] * lower)
@@ -178,7 +176,7 @@ class Anatomy:
         nostril = 4.6 * bump(u, v, 6.9, -43.2, 3.4, 2.2)
         return nose + wing - groove - nostril
 
-    def _mouth(self, p):
+    def _mouth(self, p: Parameters) -> Values:
         u, v, side = self.u, self.v, self.chart.side
         s = np.clip(u / MOUTH_HALF_WIDTH, 0, 1.3)
         inside = np.clip(1 - s**2, 0, 1)
@@ -190,13 +188,15 @@ class Anatomy:
         thickness = np.where(side > 0, upper, lower)
         e = np.abs(above) / thickness  # 0 where the lips meet, 1 at the border of the red
         volume = np.where(side > 0, 4.2 * (1 + 0.12 * p["upper_lip"]), 5.0 * (1 + 0.12 * p["lower_lip"]))
+        meeting = np.exp(-((above / 2.0) ** 2))  # where the lips meet they are as deep as each other
+        volume = volume + meeting * (4.6 + 0.27 * (p["upper_lip"] + p["lower_lip"]) - volume)
         lips = volume * inside**0.8 * np.exp(-(np.abs((e - 0.42) / 0.5) ** 3))
         seam = -0.8 * np.exp(-((above / 1.8) ** 2)) * (1 - ease(s, 0.9, 1.25))
         philtrum = 0.7 * bump(u, v, 4.6, -52, 2.2, 5) - 0.8 * bump(u, v, 0, -52, 2.6, 5.5)
         corner = -1.8 * bump(u, v, MOUTH_HALF_WIDTH + 1.5, MOUTH_CENTER, 4.0, 4.0)
         return arch + lips + seam + philtrum + corner
 
-    def _move_features(self, p, x, y):
+    def _move_features(self, p: Parameters, x: Values, y: Values) -> tuple[Values, Values]:
         """Slide nose and mouth, still flat, to the identity's places."""
         u, v, side = self.u, self.v, self.chart.side
         nose = bump(u, v, 0, -38, 20, 17)
@@ -212,7 +212,7 @@ class Anatomy:
         y = y + 1.6 * p["brow_height"] * bump(u, v, 32, 17, 26, 9)
         return x, y
 
-    def _eyes(self, p, x, y, z):
+    def _eyes(self, p: Parameters, points: Points) -> tuple[Points, Float[np.ndarray, "3"]]:
         """Give each eye its place, lay the lids on it, and put the eyeball in."""
         u, v, chart = self.u, self.v, self.chart
         scale = 1 + 0.05 * p["eye_size"]
@@ -220,12 +220,11 @@ class Anatomy:
             [31.5 * (1 + 0.022 * p["face_width"]) + 1.1 * p["eye_distance"], 0.0, -21.2 - 1.2 * p["eye_depth"]]
         )
         weight = eye_weight(u, v)
-        across, up = (u - EYE_CENTER[0]) * scale, v * scale * (1 + 0.09 * p["lid_opening"] * np.exp(-((v / 9) ** 2)))
+        across, up = (u - EYE_CENTER[0]) * scale, v * scale * (1 + 0.11 * p["lid_opening"] * np.exp(-((v / 9) ** 2)))
         up = up + np.tan(np.deg2rad(2.0 + 2.2 * p["eye_slant"])) * across
-        x = x + weight * (center[0] + across - x)
-        y = y + weight * (center[1] + up - y)
-        z = z - 0.8 * p["eye_depth"] * weight
-        local = to_eye(np.stack([x, y, z], axis=1), center, scale)
+        place = np.stack([center[0] + across, center[1] + up, points[:, 2] - 0.8 * p["eye_depth"]], axis=1)
+        points = points + weight[:, None] * (place - points)
+        local = to_eye(points, center, scale)
         lid = eyelid_depth(local, EYE_RADIUS + LID_THICKNESS + 0.4 * np.tanh(v / 3))
         near = weight > 0
         local[:, 2] = np.where(near, _smooth_maximum(local[:, 2], lid, 3.2), local[:, 2])
@@ -236,31 +235,29 @@ class Anatomy:
         local[margin] = behind_lid(local[chart.anchor[margin]])
         ball = chart.kind == EYEBALL
         local[ball] = eyeball(chart.ball[ball])
-        moved = from_eye(local, center, scale)
         inside = near & (chart.kind != INNER_LIP)
-        x, y, z = (np.where(inside, moved[:, k], value) for k, value in enumerate((x, y, z)))
-        return x, y, z, center
+        points[inside] = from_eye(local[inside], center, scale)
+        return points, center
 
-    def _inner_lips(self, x, y, z):
+    def _inner_lips(self, points: Points) -> Points:
         """Fold the lips inwards from the line where they meet."""
         chart = self.chart
         rows = chart.kind == INNER_LIP
         at, inward = chart.anchor[rows], chart.inward[rows]
-        turn = self.angle[rows]
-        x[rows] = x[at] - inward * np.sin(turn)
+        turn = self.angle[at] * self.sign[at]
         fade = np.clip(1 - (self.u[at] / MOUTH_HALF_WIDTH) ** 2, 0, 1) ** 0.5
-        y[rows] = y[at] + chart.side[at] * fade * 0.45 * inward
-        z[rows] = z[at] - inward * np.cos(turn)
-        return x, y, z
+        fold = np.stack([-np.sin(turn), chart.side[at] * fade * 0.45, -np.cos(turn)], axis=1)
+        points[rows] = points[at] + inward[:, None] * fold
+        return points
 
-    def _asymmetry(self, p):
+    def _asymmetry(self, p: Parameters) -> Values:
         v = self.v
         jaw = 1.1 * p["jaw_asymmetry"] * (1 - ease(v, -110, -50))
-        nose = 0.9 * p["nose_asymmetry"] * bump(self.u, v, 0, -34, 16, 14)
+        nose = 0.9 * p["nose_asymmetry"] * bump(self.u, v, 0, -34, 16, 14) * (1 - eye_weight(self.u, v))
         return jaw + nose
 
 
-def to_eye(points: Float[np.ndarray, "vertex 3"], center, scale: float) -> Float[np.ndarray, "vertex 3"]:
+def to_eye(points: Points, center: Float[np.ndarray, "3"], scale: float) -> Points:
     """Express points (at positive x) in the frame of the eye: turned outwards, of average size."""
     offset = (points - center) / scale
     cosine, sine = np.cos(EYE_YAW), np.sin(EYE_YAW)
@@ -268,26 +265,26 @@ def to_eye(points: Float[np.ndarray, "vertex 3"], center, scale: float) -> Float
     return np.stack([across, offset[:, 1], forward], axis=1)
 
 
-def from_eye(local: Float[np.ndarray, "vertex 3"], center, scale: float) -> Float[np.ndarray, "vertex 3"]:
+def from_eye(local: Points, center: Float[np.ndarray, "3"], scale: float) -> Points:
     """Undo :func:`to_eye`."""
     cosine, sine = np.cos(EYE_YAW), np.sin(EYE_YAW)
     x, z = local[:, 0] * cosine + local[:, 2] * sine, -local[:, 0] * sine + local[:, 2] * cosine
     return np.stack([x, local[:, 1], z], axis=1) * scale + center
 
 
-def eyelid_depth(local: Float[np.ndarray, "vertex 3"], radius: Float[np.ndarray, " vertex"]) -> Float[np.ndarray, " vertex"]:
+def eyelid_depth(local: Points, radius: Values) -> Values:
     """Height of the ellipsoid of a radius over the eye's frame, falling steeply outside it."""
     square = radius**2 - (local[:, 0] / EYE_STRETCH) ** 2 - local[:, 1] ** 2
     return np.where(square > 0, np.sqrt(np.maximum(square, 0)), square / radius)
 
 
-def behind_lid(edge: Float[np.ndarray, "vertex 3"]) -> Float[np.ndarray, "vertex 3"]:
+def behind_lid(edge: Points) -> Points:
     """Give the inner edge of the lid margin: the lid's edge moved along its radius onto the eyeball."""
     radius = np.sqrt((edge[:, 0] / EYE_STRETCH) ** 2 + edge[:, 1] ** 2 + edge[:, 2] ** 2)
     return edge * ((EYE_RADIUS + MARGIN_GAP) / np.maximum(radius, EYE_RADIUS + MARGIN_GAP))[:, None]
 
 
-def eyeball(front: Float[np.ndarray, "vertex 2"]) -> Float[np.ndarray, "vertex 3"]:
+def eyeball(front: Float[np.ndarray, "vertex 2"]) -> Points:
     """Lift eyeball vertices; the pupil is a shallow hollow, as sculptors cut it, so that the eye has a gaze."""
     square = EYE_RADIUS**2 - (front[:, 0] / EYE_STRETCH) ** 2 - front[:, 1] ** 2
     depth = np.sqrt(np.maximum(square, 0.0))
@@ -296,7 +293,7 @@ def eyeball(front: Float[np.ndarray, "vertex 2"]) -> Float[np.ndarray, "vertex 3
     return np.stack([front[:, 0], front[:, 1], depth], axis=1)
 
 
-def _smooth_maximum(a, b, softness: float):
+def _smooth_maximum(a: Values, b: Values, softness: float) -> Values:
     gap = np.clip(0.5 + 0.5 * (a - b) / softness, 0, 1)
     return b + (a - b) * gap + softness * gap * (1 - gap)
 
