@@ -35,7 +35,8 @@ def test_zeros_missing_values_and_words_are_left_out_without_a_warning():
 
 def test_more_lines_than_colors_are_all_drawn():
     rows = [row(k, {f"term {i}": float(i + k) for i in range(1, 10)}, {}) for k in (1, 2)]
-    assert all(has_color(training_curves(rows), color) for color in COLORS)
+    picture = training_curves(rows)
+    assert all(has_color(picture, color) for color in COLORS)
 
 
 def test_an_empty_log_is_refused():
