@@ -126,7 +126,7 @@ def test_no_skin_triangle_turns_over_in_any_face(count):
     head = SyntheticHead(count)
     skin = skin_faces(head)
     at_rest = face_normals(head.topology.template, skin)[0]
-    for identity, manner in people(head, 12):
+    for identity, manner in people(head, 8):
         neutral, area = face_normals(head.neutral(identity), skin)
         assert area.min() > 0.02
         assert (neutral * at_rest).sum(axis=1).min() > 0
