@@ -41,9 +41,6 @@ def unlikeliness(scans: Float[np.ndarray, "scan *shape"], components: int | None
     wanted = min(PUBLISHED_COMPONENTS, count // 4) if components is None else components
     flat = scans.reshape(count, -1)
     gram = _centered_gram(flat)
-    if not np.isfinite(gram).all():
-        row = int(np.flatnonzero(~np.isfinite(flat).all(axis=1))[0])
-        raise DataError(f"Scan {row} has a coordinate that is not finite; wanted finite numbers. Leave it out.")
     wanted = min(wanted, count)
     if wanted < 1:
         return np.zeros(count)
@@ -89,6 +86,9 @@ def _centered_gram(flat: np.ndarray) -> np.ndarray:
     step = max(1, _NUMBERS_AT_ONCE // count)
     for begin in range(0, width, step):
         block = flat[:, begin : begin + step].astype(np.float64)
+        if not np.isfinite(block).all():
+            row = int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+            raise DataError(f"Scan {row} has a coordinate that is not finite; wanted finite numbers. Leave it out.")
         block -= block.mean(axis=0)
         gram += block @ block.T
     return gram

@@ -97,10 +97,20 @@ def published_alignment(source: Float[np.ndarray, "source 3"], target: Float[np.
 
 
 def published_scale(source: Float[np.ndarray, "source 3"], target: Float[np.ndarray, "target 3"]) -> float:
-    """The size of ``target`` over that of ``source`` as published: mean ratio of the distances to the center."""
-    from_center = np.asarray(source, dtype=np.float64) - source.mean(axis=0, dtype=np.float64)
-    target_from_center = np.asarray(target, dtype=np.float64) - target.mean(axis=0, dtype=np.float64)
-    return float((np.linalg.norm(target_from_center, axis=1) / np.linalg.norm(from_center, axis=1)).mean())
+    """The size of ``target`` over that of ``source`` as published: mean ratio of the distances to the center.
+
+    Raises
+    ------
+    DataError : If a source point lies exactly at the center, where that ratio is infinite.
+    """
+    radius = np.linalg.norm(np.asarray(source, dtype=np.float64) - source.mean(axis=0, dtype=np.float64), axis=1)
+    target_radius = np.linalg.norm(np.asarray(target, dtype=np.float64) - target.mean(axis=0, dtype=np.float64), axis=1)
+    if not radius.all():
+        raise DataError(
+            f"The published alignment divides by the distance to the center, and point {int(np.argmin(radius))} lies "
+            "there. Use the alignment by least squares instead."
+        )
+    return float((target_radius / radius).mean())
 
 
 def generalized_procrustes(

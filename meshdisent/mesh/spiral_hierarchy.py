@@ -81,7 +81,7 @@ def _cache_folder() -> Path:
 def _read(path: Path, topology: Topology) -> SpiralHierarchy | None:
     """The kept result, or None where there is none that can be trusted."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         level, levels, kept, orders = Level(topology.template, topology.faces), [], [], []
         for step in range(int(arrays["level_count"])):

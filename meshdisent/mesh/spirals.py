@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 from meshdisent.errors import MeshError
 from meshdisent.mesh.rings import one_ring_order
 
+_COMPARISONS_AT_ONCE = 20_000_000  # a few vertices of huge valence must not ask for gigabytes
+
 
 def spirals(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"], length: int = 9, dilation: int = 1
@@ -98,9 +100,6 @@ def _append_next_ring(
             _append_around(rows, fill, active[of], begin[of], end[of], ring[centers[part]])
 
 
-_COMPARISONS_AT_ONCE = 20_000_000  # a few vertices of huge valence must not ask for gigabytes
-
-
 def _append_around(
     rows: np.ndarray, fill: np.ndarray, vertex: np.ndarray, begin: np.ndarray, end: np.ndarray, around: np.ndarray
 ) -> None:
@@ -140,6 +139,8 @@ def _nearest(vertices: np.ndarray, queries: np.ndarray, wanted: int) -> np.ndarr
         return result
     reach = min(len(vertices), wanted + 8)  # a few more, so that ties at the end are decided by index
     found = cKDTree(vertices).query(vertices[queries], k=reach)[1].reshape(len(queries), reach)
+    is_lost = ~(found == queries[:, None]).any(axis=1)  # among many vertices at one place
+    found[is_lost, -1] = queries[is_lost]
     distance = ((vertices[found] - vertices[queries, None]) ** 2).sum(axis=2)
     distance[found == queries[:, None]] = -1.0
     order = np.lexsort([found, distance], axis=1)

@@ -120,6 +120,12 @@ def test_vertices_at_the_same_place_still_come_first_in_their_own_row():
     assert result.tolist() == [[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]
 
 
+def test_a_crowd_at_one_place_hides_no_vertex_from_its_own_row():
+    result = spirals(np.zeros((60, 3)), np.zeros((0, 3), dtype=np.int64), 3)
+    assert np.array_equal(result[:, 0], np.arange(60))
+    assert all(len(set(row)) == 3 for row in result.tolist())
+
+
 def test_no_vertices_no_spirals():
     assert spirals(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64), 9).shape == (0, 9)
 
