@@ -117,7 +117,7 @@ def _from_pyvista(scan: "pyvista.PolyData") -> Mesh:
     polygons = scan.GetPolys()
     if not polygons.GetNumberOfCells():
         return _from_arrays(scan.points, None, scan)
-    flat = np.array(scan.faces, dtype=np.int64)  # size, corners, size, corners, ...
+    flat = np.ascontiguousarray(scan.faces, dtype=np.int64)  # size, corners, size, corners, ...
     first = _polygon_starts(flat, polygons.GetNumberOfCells())
     sizes = flat[first]
     if sizes.min() < 3:
@@ -144,7 +144,8 @@ def _polygon_starts(flat: np.ndarray, count: int) -> np.ndarray:
 def _from_arrays(vertices: Any, faces: Any, scan: Any) -> Mesh:
     try:
         # Without faces, psbody and others have None, an empty array of any shape, or no attribute.
-        copied = np.array(vertices), np.array([] if faces is None else faces)
+        # Two steps each, since torch tensors answer a request for a copy with a warning.
+        copied = np.array(np.asarray(vertices)), np.array(np.asarray([] if faces is None else faces))
     except Exception as error:  # whatever a foreign object raises when it is asked for its numbers
         raise MeshError(f"A scan is {_type_name(scan)} that cannot be read: {error}. Wanted {WANTED}.") from error
     try:

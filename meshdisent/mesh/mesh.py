@@ -7,10 +7,10 @@ seams of the texture change nothing. What has seams (texture coordinates, normal
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 from meshdisent.errors import MeshError
 from meshdisent.mesh.polygons import polygon_corners
@@ -57,16 +57,17 @@ class Mesh:
     [0.5, 0.5]
     """
 
-    vertices: Float[np.ndarray, "vertex 3"]
-    faces: Int[np.ndarray, "face 3"] = field(default_factory=lambda: np.empty((0, 3), dtype=np.int64))
-    polygon_sizes: Int[np.ndarray, " polygon"] | None = None
-    uv: Float[np.ndarray, "texture _"] | None = None
-    face_uv: Int[np.ndarray, "face 3"] | None = None
-    normals: Float[np.ndarray, "normal 3"] | None = None
-    face_normals: Int[np.ndarray, "face 3"] | None = None
+    # Plain arrays, because this is where foreign ones come in: shapes and types are checked below, with messages.
+    vertices: np.ndarray
+    faces: np.ndarray = field(default_factory=lambda: np.empty((0, 3), dtype=np.int64))
+    polygon_sizes: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    face_uv: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    face_normals: np.ndarray | None = None
     labels: Mapping[str, Labels] = field(default_factory=dict)
     material_files: tuple[str, ...] = ()
-    vertex_attributes: Mapping[str, Shaped[np.ndarray, "vertex ..."]] = field(default_factory=dict)
+    vertex_attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,9 @@ class Mesh:
         self._check_polygons()
         self._check_named()
 
+    def __repr__(self) -> str:
+        return f"Mesh({self.vertex_count} vertices, {self.face_count} faces)"
+
     @property
     def vertex_count(self) -> int:
         """How many vertices there are."""
@@ -101,7 +105,7 @@ class Mesh:
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Self:
+    def read(cls, path: str | os.PathLike) -> "Mesh":
         """Read a mesh file; the extension, in upper or lower case, says the format.
 
         Raises
@@ -124,10 +128,11 @@ class Mesh:
 
         by_extension(WRITERS, path)(path, self, overwrite)
 
-    def with_vertices(self, vertices: Float[np.ndarray, "vertex 3"]) -> Self:
+    def with_vertices(self, vertices: np.ndarray) -> "Mesh":
         """Give the same mesh with other positions.
 
-        Normals that came with the old positions (``normals``, ``nx ny nz``) are left out: they would be wrong now.
+        Takes (vertex, 3) numbers. Normals that came with the old positions (``normals``, ``nx ny nz``) are left out:
+        they would be wrong now.
 
         Raises
         ------
@@ -149,7 +154,7 @@ class Mesh:
         sums = np.stack(
             [np.bincount(self.faces.ravel(), np.repeat(crosses[:, axis], 3), self.vertex_count) for axis in range(3)],
             axis=1,
-        )
+        ).astype(np.float64)  # bincount counts in integers when there is nothing to count
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
 
@@ -170,7 +175,7 @@ class Mesh:
         sizes = np.asarray(self.polygon_sizes)
         if sizes.ndim != 1 or sizes.dtype.kind not in "iu":
             raise MeshError(f"polygon_sizes is {sizes.dtype} of shape {sizes.shape}; wanted one integer a polygon.")
-        _set(self, "polygon_sizes", sizes.astype(np.int64))
+        _set(self, "polygon_sizes", np.ascontiguousarray(sizes, dtype=np.int64))
         for rows in (self.faces, self.face_uv, self.face_normals):
             if rows is not None:
                 polygon_corners(rows, self.polygon_sizes)

@@ -25,8 +25,9 @@ from meshdisent.mesh.polygons import fan, polygon_corners
 
 LABELS = {"o": "object", "g": "group", "usemtl": "material", "s": "smoothing"}
 IGNORED = {
-    "p", "l", "vp", "cstype", "deg", "bmat", "step", "curv", "curv2", "surf", "parm", "trim", "hole", "scrv", "sp", "end",
-    "con", "mg", "bevel", "c_interp", "d_interp", "lod", "maplib", "usemap", "shadow_obj", "trace_obj", "ctech", "stech",
+    "p", "l", "vp", "cstype", "deg", "bmat", "step", "curv", "curv2", "surf", "parm", "trim", "hole", "scrv", "sp",
+    "end", "con", "mg", "bevel", "c_interp", "d_interp", "lod", "maplib", "usemap", "shadow_obj", "trace_obj", "ctech",
+    "stech",
 }  # fmt: skip
 Statements = list[tuple[int, str, str]]  # line number, keyword, the rest of the line
 

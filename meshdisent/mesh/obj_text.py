@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from meshdisent.errors import MeshError
 
@@ -189,8 +189,15 @@ def _tidy(content: bytes, source: str) -> bytes:
     if _is_indented(text):
         text = re.sub(rb"\n[ \t]+", b"\n", b"\n" + text)[1:]
     if b"\\" in text:
-        text = _CONTINUED.sub(lambda m: m[1].replace(b"\\\n", b" ") + m[2] + b"\n" * m[1].count(b"\n"), text)
+        text = _CONTINUED.sub(_join, text)
     return text
+
+
+def _join(lines: re.Match[bytes]) -> bytes:
+    """One line of the joined ones, and as many empty lines behind it as there were."""
+    if lines.end() == len(lines.string):  # the line that should follow was cut off: the backslash stays, as an error
+        return lines[0]
+    return lines[1].replace(b"\\\n", b" ") + lines[2] + b"\n" * lines[1].count(b"\n")
 
 
 def _is_indented(text: bytes) -> bool:
@@ -199,7 +206,7 @@ def _is_indented(text: bytes) -> bool:
 
 
 def _kinds(
-    first: Int[np.ndarray, " line"], second: Int[np.ndarray, " line"], third: Int[np.ndarray, " line"]
+    first: UInt8[np.ndarray, " line"], second: UInt8[np.ndarray, " line"], third: UInt8[np.ndarray, " line"]
 ) -> Int[np.ndarray, " line"]:
     """The row of :data:`BLOCKS` that each line belongs to by its first three characters, or other, or nothing."""
     kinds = np.full(len(first), _OTHER, dtype=np.int8)
@@ -242,7 +249,7 @@ def _number(block: Block, row: int, token: bytes, wanted: str) -> float:
 
 
 def _integers(
-    characters: Int[np.ndarray, " character"], first: Int[np.ndarray, " number"], stop: Int[np.ndarray, " number"]
+    characters: UInt8[np.ndarray, " character"], first: Int[np.ndarray, " number"], stop: Int[np.ndarray, " number"]
 ) -> Int[np.ndarray, " number"]:
     """The numbers whose digits lie at ``first`` ... ``stop - 1``; what is too long for 64 bits becomes 10 ** 18."""
     lengths = stop - first

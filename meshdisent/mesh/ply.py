@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Integer, Shaped, UInt8
 
 from meshdisent.errors import MeshError
 from meshdisent.files import writing
@@ -208,7 +208,7 @@ def _binary_rows(columns: dict[str, np.ndarray], count: int) -> bytes:
     return rows.tobytes()
 
 
-def _binary_polygons(corners: Int[np.ndarray, " corner"], sizes: Int[np.ndarray, " polygon"]) -> bytes:
+def _binary_polygons(corners: Int[np.ndarray, " corner"], sizes: Integer[np.ndarray, " polygon"]) -> bytes:
     """Each polygon as its size and then its corners, four bytes a corner."""
     width = sizes.dtype.itemsize
     lengths = sizes.astype(np.int64)
@@ -220,8 +220,8 @@ def _binary_polygons(corners: Int[np.ndarray, " corner"], sizes: Int[np.ndarray,
     return content.tobytes()
 
 
-def _bytes_of(values: Int[np.ndarray, " value"]) -> Int[np.ndarray, "value byte"]:
-    return values.astype(values.dtype.newbyteorder("<")).view(np.uint8).reshape(len(values), -1)
+def _bytes_of(values: Integer[np.ndarray, " value"]) -> UInt8[np.ndarray, "value byte"]:
+    return values.astype(values.dtype.newbyteorder("<")).view(np.uint8).reshape(len(values), values.itemsize)
 
 
 def _text_rows(columns: dict[str, np.ndarray]) -> Iterator[bytes]:

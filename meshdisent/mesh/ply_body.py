@@ -37,11 +37,11 @@ def parse_tables(order: str, elements: list[Element], body: bytes, source: str) 
     reader = _BinaryBody(body, order, source) if order else _TextBody(body, source)
     tables = {}
     for element in elements:
-        if element.count * element.smallest_row(not order) > len(body) + 1:  # the last blank may be missing
+        if element.count * element.smallest_row(not order) > reader.left + 1:  # the last blank of a text may be missing
             raise MeshError(
-                f"{source}, element {element.name}: found {len(body)} bytes behind the header; wanted {element.count} "
-                f"rows of {element.smallest_row(not order)} bytes or more. The file is cut off or its header is "
-                "damaged; copy or export it again."
+                f"{source}, element {element.name}: found {reader.left} bytes; wanted {element.count} rows of at least "
+                f"{element.smallest_row(not order)} bytes. The file is cut off or its header is damaged; copy or "
+                "export it again."
             )
         if element.properties:
             tables[element.name] = reader.table(element)
@@ -55,6 +55,11 @@ class _BinaryBody:
     def __init__(self, body: bytes, order: str, source: str):
         self.body, self.order, self.source, self.place = body, order, source, 0
         self.bytes = np.frombuffer(body, dtype=np.uint8)
+
+    @property
+    def left(self) -> int:
+        """Bytes that are not read yet."""
+        return len(self.body) - self.place
 
     def table(self, element: Element) -> Table:
         even = self._even_table(element)
@@ -87,7 +92,7 @@ class _BinaryBody:
             else:
                 fields.append((f"c{column}", kind))
                 place += kind.itemsize
-        if (place - self.place) * element.count > len(self.body) - self.place:
+        if (place - self.place) * element.count > self.left:
             return None
         rows = np.frombuffer(self.body, np.dtype(fields), element.count, self.place)
         table: dict[str, np.ndarray | Lists] = {}
@@ -159,6 +164,7 @@ class _TextBody:
     def __init__(self, body: bytes, source: str):
         lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self.lines, self.source, self.place = [line for line in lines if line.strip()], source, 0
+        self.left = len(body)  # bytes, for whichever element
         self.parse = _number if b"_" in body else float  # float alone takes 1_0 for a number, and is faster
 
     def table(self, element: Element) -> Table:
