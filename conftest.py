@@ -1,0 +1,54 @@
+"""Names that the examples in docstrings may use without importing them.
+
+``np``, ``torch``; ``folder``, an empty folder that is thrown away; ``scans``, twelve scans of four small spheres who make
+three faces; ``model``, a linear model of them, which also lies in ``folder / "model.safetensors"``.
+"""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def example_scans():
+    """Twelve scans on a sphere of 162 vertices, with true neutrals."""
+    import numpy as np
+    import trimesh
+
+    from meshdisent.data.dataset import ScanDataset
+
+    sphere = trimesh.creation.icosphere(subdivisions=2, radius=80.0)
+    random = np.random.default_rng(0)
+    people, faces_made = random.normal(0, 2, (4, 162, 3)), random.normal(0, 1, (3, 162, 3))
+    faces_made[0] = 0.0
+    names, expressions = ["anna", "ben", "cleo", "dan"], ["neutral", "smile", "frown"]
+    return ScanDataset.from_arrays(
+        (sphere.vertices + people[:, None] + faces_made).reshape(12, 162, 3),
+        np.asarray(sphere.faces, dtype=np.int64),
+        [name for name in names for _ in expressions],
+        expressions * 4,
+        split=["train"] * 9 + ["test"] * 3,
+    )
+
+
+@pytest.fixture(scope="session")
+def example_model(example_scans):
+    """A linear model of these scans."""
+    from meshdisent.morphable.linear import LinearModel
+
+    return LinearModel.fit(example_scans)
+
+
+@pytest.fixture(autouse=True)
+def _example_names(request):
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    import numpy as np
+    import torch
+
+    names = request.getfixturevalue("doctest_namespace")
+    names.update(np=np, torch=torch, folder=request.getfixturevalue("tmp_path"))
+    source = request.node.dtest.docstring
+    if "scans" in source or "model" in source:
+        names["scans"] = request.getfixturevalue("example_scans")
+    if "model" in source:
+        names["model"] = request.getfixturevalue("example_model")
+        names["model"].save(names["folder"] / "model.safetensors")
