@@ -9,7 +9,7 @@ unit variance on the training scans. Encoding is linear too, see :data:`ENCODERS
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ class LinearModel(MorphableModel):
             self.register_buffer(field, value.float())
 
     @classmethod
-    def fit(cls, scans: ScanDataset, recipe: "Recipe | LinearConfig | None" = None) -> Self:
+    def fit(cls, scans: ScanDataset, recipe: "Recipe | LinearConfig | None" = None) -> "LinearModel":
         """Solve for the bases and the encoder on the training scans; 6,000 scans of 1,200 vertices take seconds.
 
         Codes are fewer than asked for where the scans span fewer directions.
@@ -129,7 +129,7 @@ class LinearModel(MorphableModel):
         return asdict(self.config)
 
     @classmethod
-    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> Self:
+    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "LinearModel":
         """Build the model from a file's parts."""
         model = cls(LinearConfig(**config), topology, LinearParts(**{k: state[k] for k in LinearParts._fields}))
         model.load_state_dict(state)

@@ -5,7 +5,7 @@ way. With a linear start the codes and scans of an untrained model are those of 
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -56,7 +56,7 @@ class LinearStart(nn.Module):
         self.register_buffer("basis", basis)
 
     @classmethod
-    def of(cls, scans: ScanDataset, identity_size: int, expression_size: int, config: LinearStartConfig) -> Self:
+    def of(cls, scans: ScanDataset, identity_size: int, expression_size: int, config: LinearStartConfig) -> "LinearStart":
         """Fit the linear model and take its paths; its codes have unit variance, as the prior wants them."""
         if config.neutrals == "off":
             raise DataError("A linear start was asked for with neutrals off; wanted mode, median or mean.")
@@ -79,7 +79,7 @@ class LinearStart(nn.Module):
         return cls(linear.center, linear.encoder, linear.offset, linear.rest, basis, identity_size)
 
     @classmethod
-    def empty(cls, vertex_count: int, identity_size: int, expression_size: int) -> Self:
+    def empty(cls, vertex_count: int, identity_size: int, expression_size: int) -> "LinearStart":
         """The right shapes, to be filled from a file."""
         flat, size = 3 * vertex_count, identity_size + expression_size
         zeros = torch.zeros

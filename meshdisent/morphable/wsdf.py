@@ -14,7 +14,7 @@ Two things are our own and off by default: a bank that starts from robust center
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class HierarchyConfig:
     """Levels and spirals that the encoders convolve on; published: four decimations by 4, spirals of 9."""
 
-    factors: tuple[float, ...] = (4, 4, 4, 4)
+    factors: tuple[float, ...] = (4.0, 4.0, 4.0, 4.0)
     length: int = 9
     dilation: int = 1
     method: Literal["ours", "published"] = "ours"
@@ -127,7 +127,7 @@ class WSDFConfig:
             raise RecipeError("hierarchy.factors has fewer than 2 entries; the encoders pool twice.")
 
     @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> Self:
+    def from_plain(cls, values: dict[str, Any]) -> "WSDFConfig":
         """Build the configuration from the plain values of :meth:`WSDF.config_dict`."""
         nested = {
             "encoder": SpiralEncoderConfig,
@@ -195,7 +195,7 @@ class WSDF(MorphableModel):
     # Building
 
     @classmethod
-    def for_training(cls, config: WSDFConfig, scans: ScanDataset) -> Self:
+    def for_training(cls, config: WSDFConfig, scans: ScanDataset) -> "WSDF":
         """An untrained model with normalization, bank and, if asked for, linear start from the training scans."""
         levels = spiral_hierarchy(scans.topology, **asdict(config.hierarchy))
         spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
@@ -211,7 +211,7 @@ class WSDF(MorphableModel):
         return model
 
     @classmethod
-    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> Self:
+    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> "WSDF":
         """Train with a recipe (30 minutes with the defaults if none is given) and return the model."""
         from meshdisent.training.loop import run_recipe
         from meshdisent.training.recipe import Recipe
@@ -221,7 +221,7 @@ class WSDF(MorphableModel):
         return result
 
     @classmethod
-    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> Self:
+    def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "WSDF":
         """Build the model from a file's parts."""
         filled = WSDFConfig.from_plain(config)
         trunk = "identity_encoder.trunk"

@@ -3,7 +3,7 @@ r"""Standardized scans: unit-free numbers that networks work with, and back to m
 .. math:: \hat X = (X - \mu) / \sigma
 """
 
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class Normalization(nn.Module):
     @classmethod
     def of(
         cls, scans: Float[np.ndarray, "scan vertex 3"], space: Literal["standardized", "millimeters"] = "standardized"
-    ) -> Self:
+    ) -> "Normalization":
         """Measure on scans in mm: every coordinate by itself (published), or one deviation that keeps shapes.
 
         A coordinate that never changes gets a thousandth of the mean deviation; the published code divides by zero.
