@@ -95,6 +95,7 @@ _DISK_ERRORS = {
     13: "Permission is missing; choose another folder.",  # EACCES
     122: "The disk quota is used up; free some space and run the command again.",  # EDQUOT
     20: "A part of the path is a file; choose another folder.",  # ENOTDIR
+    21: "It is a folder; choose another name.",  # EISDIR
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshdisent.errors import MeshError, UsageError
+from meshdisent.errors import MeshdisentError, MeshError, UsageError
 from meshdisent.mesh.mesh import Labels, Mesh
 
 CUBE = np.array([[x, y, z] for x in (0.0, 1.0) for y in (0.0, 1.0) for z in (0.0, 1.0)])
@@ -96,6 +96,10 @@ def test_the_triangles_of_one_polygon_must_agree_on_their_label(dressed):
         )
 
 
+def test_a_mesh_says_its_size_in_one_line(cube):
+    assert repr(cube) == "Mesh(8 vertices, 12 faces)"
+
+
 def test_bounds_are_the_corners_of_the_box_around_the_vertices():
     np.testing.assert_array_equal(Mesh(CUBE * [1, -2, 3]).bounds, [[0, -2, 0], [1, 0, 3]])
 
@@ -154,6 +158,14 @@ def test_an_existing_file_is_replaced_only_when_asked(tmp_path, cube, dressed):
         assert (tmp_path / name).read_bytes() == before
         dressed.write(tmp_path / name, overwrite=True)
         assert Mesh.read(tmp_path / name).vertex_count == dressed.vertex_count
+
+
+@pytest.mark.parametrize("extension", [".obj", ".ply"])
+def test_a_folder_is_never_replaced_by_a_mesh(tmp_path, cube, extension):
+    (tmp_path / f"head{extension}").mkdir()
+    with pytest.raises(MeshdisentError, match="It is a folder; choose another name"):
+        cube.write(tmp_path / f"head{extension}", overwrite=True)
+    assert [path.name for path in tmp_path.rglob("*")] == [f"head{extension}"]
 
 
 @pytest.mark.parametrize("name", ["head.stl", "head", ".obj", "head.obj.gz"])
