@@ -136,7 +136,7 @@ def test_leak_finds_a_label_written_into_the_code_and_none_in_noise(random):
 def test_leak_keeps_its_digits_when_codes_are_far_from_the_origin(random):
     label = np.repeat(np.arange(20), 10)
     codes = label[:, None] + 0.01 * random.normal(size=(200, 4))
-    assert metrics.leak(codes + 1e6, np.ones(4), label)["rate"] == 1
+    assert metrics.leak(codes + 1e8, np.ones(4), label)["rate"] == 1
 
 
 def test_leak_does_not_divide_by_a_training_deviation_of_zero(random):

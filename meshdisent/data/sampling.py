@@ -62,7 +62,7 @@ class UniformSampler:
             self.epoch, self.step, self._order = self.epoch + 1, 0, self._shuffled()
         start, stop = (self._cut(self.step + k) for k in (0, 1))
         self.step += 1
-        return self._order[start:stop].copy()
+        return self._order[start:stop]
 
     def _cut(self, step: int) -> int:
         """Where a step begins: the first ``N mod steps`` parts are one scan longer."""
