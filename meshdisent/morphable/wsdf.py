@@ -136,7 +136,7 @@ class WSDFConfig:
             "loss": LossConfig,
             "linear_start": LinearStartConfig,
         }
-        plain = {k: v for k, v in values.items() if k not in nested}
+        plain = _tuples({k: v for k, v in values.items() if k not in nested})
         return cls(**plain, **{k: kind(**_tuples(values[k])) for k, kind in nested.items() if k in values})
 
 
