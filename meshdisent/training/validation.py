@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from meshdisent.data.dataset import ScanDataset
-from meshdisent.metrics import e_avd, spread_b, vertex_distance
+from meshdisent.metrics import e_avd, e_neu, spread_b
 from meshdisent.morphable.contract import MorphableModel
 
 #: Scans that go through the model at once.
@@ -52,22 +52,13 @@ def validate(
         own = scans.vertices(rows[scans.subject[rows] == subject])
         decoded, neutral = _through(model, own)
         avd.append(e_avd(decoded, own))
-        if not has_neutral:
-            continue
-        spread.append(spread_b(neutral, np.zeros(len(own), np.int64))[1])
         rest = known.get(int(subject)) if known else np.median(own, axis=0)
-        if rest is not None:
-            neu.append(vertex_distance(neutral, np.broadcast_to(rest, neutral.shape)).mean(axis=1))
-    return {
-        "E_avd": _mean(avd),
-        "E_neu": _mean(neu),
-        "E_id": _mean(spread),
-        "measured": {
-            "scans": len(rows),
-            "subjects": len(subjects),
-            "neutrals": "known" if known else "medians",
-        },
-    }
+        if has_neutral:
+            spread.append(spread_b(neutral, np.zeros(len(own), np.int64))[1])
+        if has_neutral and rest is not None:
+            neu.append(e_neu(neutral, rest[None], np.zeros(len(own), np.int64)))
+    measured = {"scans": len(rows), "subjects": len(subjects), "neutrals": "known" if known else "medians"}
+    return {"E_avd": _mean(avd), "E_neu": _mean(neu), "E_id": _mean(spread), "measured": measured}
 
 
 def watched_figure(figures: dict[str, Any], watch: str) -> float | None:
