@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
     from meshdisent.mesh.mesh import Mesh
-    from meshdisent.morphable.contract import load
     from meshdisent.morphable.linear import LinearModel
+    from meshdisent.morphable.model_file import load
     from meshdisent.morphable.wsdf import WSDF
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ _HOMES = {
     "LinearModel": "meshdisent.morphable.linear",
     "Mesh": "meshdisent.mesh.mesh",
     "ScanDataset": "meshdisent.data.dataset",
-    "load": "meshdisent.morphable.contract",
+    "load": "meshdisent.morphable.model_file",
 }
 
 

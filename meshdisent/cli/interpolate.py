@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     refuse_output(given)
     from meshdisent.cli.scan_arguments import read_scan
     from meshdisent.editing import interpolate
-    from meshdisent.morphable.contract import load
+    from meshdisent.morphable.model_file import load
 
     model = load(given.model)
     first, second = (read_scan(text, model) for text in given.scans)

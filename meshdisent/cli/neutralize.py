@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
     from meshdisent.cli.scan_arguments import read_scans
     from meshdisent.editing import neutralize
-    from meshdisent.morphable.contract import load
+    from meshdisent.morphable.model_file import load
 
     model = load(given.model)
     scans, left_out = read_scans(given.scans, model)

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     refuse_output(given)
     from meshdisent.cli.scan_arguments import read_scan
     from meshdisent.editing import sample
-    from meshdisent.morphable.contract import load
+    from meshdisent.morphable.model_file import load
 
     model = load(given.model)
     identity = None if given.identity is None else read_scan(given.identity, model).vertices

@@ -1,18 +1,15 @@
-"""What every morphable model can do, and the one file format that all of them share.
+"""What every morphable model can do.
 
 A morphable model turns a scan into an identity code and an expression code, and codes into a scan. ``editing``,
 ``evaluation`` and the command line are written against this class and nothing else, so a linear model and a deep
 one are used alike. Vertices are in millimeters on both sides: normalization is the model's own business.
 """
 
-import importlib
 import json
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,14 +17,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from meshdisent.errors import DataError, ModelFileError, TopologyError
+from meshdisent.errors import DataError, TopologyError
 from meshdisent.mesh.topology import Topology
 from meshdisent.metrics import moving_vertices
+from meshdisent.morphable.tensor_file import FORMAT_VERSION, topology_tensors, write_tensors
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
 
-#: The classes that :func:`load` can build, found by name and imported when asked for.
+#: The classes that :func:`~meshdisent.morphable.model_file.load` can build, found by name and imported when asked for.
 MODELS = {
     "wsdf": ("meshdisent.morphable.wsdf", "WSDF"),
     "linear": ("meshdisent.morphable.linear", "LinearModel"),
@@ -233,132 +231,6 @@ class MorphableModel(nn.Module, ABC):
         }
 
 
-FORMAT_VERSION = 1
-
-
-def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> MorphableModel:
-    """Open a model by zoo name, file or run folder, ready to use.
-
-    Raises
-    ------
-    ModelFileError : If there is no such model, or the file is damaged, foreign or of a newer version.
-
-    Examples
-    --------
-    >>> model = load(folder / "model.safetensors")
-    >>> model.topology.vertex_count
-    162
-    """
-    path = find_model(path_or_name)
-    tensors, metadata = read_tensors(path)
-    if metadata.get("format") != "meshdisent.model":
-        raise ModelFileError(
-            f"{path} says it is {metadata.get('format', 'nothing that we know')!r}; wanted a meshdisent model file. "
-            "Give the model.safetensors of a training run, a run folder, or a name from `meshdisent models`."
-        )
-    return build_model(path, tensors, metadata).to(device).eval()
-
-
-def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> MorphableModel:
-    """The model that a file's tensors and metadata describe (model files and checkpoints alike)."""
-    version = metadata.get("format_version", "")
-    if version != str(FORMAT_VERSION):
-        raise ModelFileError(
-            f"{path} has format version {version or 'unknown'}; this program reads version {FORMAT_VERSION}. "
-            "Install a newer meshdisent, or train the model again."
-        )
-    if metadata.get("class") not in MODELS:
-        raise ModelFileError(f"{path} holds a model of class {metadata.get('class')!r}; known are {sorted(MODELS)}.")
-    module, class_name = MODELS[metadata["class"]]
-    kind: type[MorphableModel] = getattr(importlib.import_module(module), class_name)
-    try:
-        topology = topology_from_tensors(tensors)
-        state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
-        model = kind.from_parts(json.loads(metadata["config"]), topology, state)
-        card = json.loads(metadata.get("card", "{}"))
-        model.card = ModelCard(**card)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} is not a whole {class_name} model: {error}. Copy the file again, or train the model again."
-        ) from error
-    if topology.template_hash != metadata.get("template_hash"):
-        raise ModelFileError(
-            f"{path} holds a template with hash {topology.template_hash} but says {metadata.get('template_hash')}. "
-            "The file was altered or damaged: copy it again."
-        )
-    return model
-
-
-def find_model(path_or_name: str | os.PathLike) -> Path:
-    """The file that a zoo name, a file or a run folder means."""
-    from meshdisent.zoo_index import find_zoo_weights, zoo_names
-
-    path = Path(path_or_name)
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        return path / "model.safetensors"
-    if path.is_file():
-        return path
-    weights = find_zoo_weights(str(path_or_name))
-    if weights is not None:
-        return weights
-    what = "a folder without a model.safetensors" if path.is_dir() else "neither a file, a run folder nor a zoo model"
-    raise ModelFileError(
-        f"{path_or_name} is {what}. Models in the zoo: {', '.join(zoo_names(with_weights=True)) or 'none'}."
-    )
-
-
-def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: dict[str, str], overwrite: bool) -> None:
-    """Write tensors and a JSON head as safetensors, whole or not at all."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    from meshdisent.files import writing
-
-    own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with writing(path, overwrite) as aside:
-        try:
-            save_file(own, aside, metadata=metadata)
-        except SafetensorError as error:
-            # A full disk comes as a text; as what it is, it gets the same message as everywhere.
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-
-
-def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file and its head."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(
-            f"{path} could not be read as safetensors ({error}). It is damaged or no model file; copy it again."
-        ) from error
-
-
-def topology_tensors(topology: Topology) -> dict[str, Tensor]:
-    """A topology as tensors for a model file."""
-    regions = {f"topology/regions/{name}": torch.from_numpy(rows) for name, rows in topology.regions.items()}
-    return {
-        "topology/template": torch.from_numpy(np.asarray(topology.template, np.float64)),
-        "topology/faces": torch.from_numpy(np.asarray(topology.faces, np.int64)),
-        **regions,
-    }
-
-
-def topology_from_tensors(tensors: dict[str, Tensor]) -> Topology:
-    """The topology that :func:`topology_tensors` wrote."""
-    prefix = "topology/regions/"
-    return Topology(
-        template=tensors["topology/template"].double().numpy(),
-        faces=tensors["topology/faces"].numpy(),
-        regions={k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)},
-    )
-
-
 def expression_mask(scans: "ScanDataset", pseudo_neutrals: np.ndarray | None = None) -> Bool[np.ndarray, " vertex"]:
     """The 30 % of vertices that expressions move most on the training scans.
 
@@ -367,8 +239,10 @@ def expression_mask(scans: "ScanDataset", pseudo_neutrals: np.ndarray | None = N
     """
     rows = scans.rows("train")
     if len(rows) == 0:
-        raise DataError("The dataset has no training scans; the moving vertices are measured on them. "
-                        "Prepare it with a training split.")
+        raise DataError(
+            "The dataset has no training scans; the moving vertices are measured on them. "
+            "Prepare it with a training split."
+        )
     neutrals, known = scans.neutrals()
     total = np.zeros(scans.topology.vertex_count)
     for subject in np.unique(scans.subject[rows]):

@@ -2,9 +2,9 @@ r"""The classical morphable model from subject labels alone: what a network must
 
 .. math:: X = \bar n + z_{id} B_{id} + z_{exp} B_{exp}, \qquad X^n = \bar n + z_{id} B_{id}
 
-Identity basis: principal directions of the subjects' pseudo-neutrals about their mean (Blanz and Vetter 1999). Expression
-basis: principal directions of scan minus pseudo-neutral about zero, so that no expression is the zero code. Codes have
-unit variance on the training scans. Encoding is linear too, see :data:`ENCODERS`.
+Identity basis: principal directions of the subjects' pseudo-neutrals about their mean (Blanz and Vetter 1999).
+Expression basis: principal directions of scan minus pseudo-neutral about zero, so that no expression is the zero code.
+Codes have unit variance on the training scans. Encoding is linear too, see :data:`ENCODERS`.
 """
 
 from collections.abc import Callable
@@ -136,9 +136,7 @@ class LinearModel(MorphableModel):
         return model
 
 
-def solve(
-    scans: ScanDataset, neutrals: Float[np.ndarray, "subject vertex 3"], config: LinearConfig
-) -> LinearParts:
+def solve(scans: ScanDataset, neutrals: Float[np.ndarray, "subject vertex 3"], config: LinearConfig) -> LinearParts:
     """Bases and encoder from the training scans and one neutral for each of their subjects, all in mm."""
     rows = scans.rows("train")
     subject = scans.subject[rows]
@@ -206,7 +204,7 @@ def _mirrored(neutrals: Float[np.ndarray, "subject vertex 3"], topology: Topolog
     mirror = mirror_map(Topology(template=neutrals.mean(axis=0), faces=topology.faces))
     if mirror.residual.mean() > 5.0:
         raise RecipeError(
-            f"mirrored subjects were asked for, but the template is {mirror.residual.mean():.1f} mm from its mirror image "
-            "in x on average; wanted at most 5. Set mirrored to false, or turn the scans so that left is +x."
+            f"mirrored subjects were asked for, but the mean face is {mirror.residual.mean():.1f} mm from its mirror "
+            "image in x on average; wanted at most 5. Set mirrored to false, or turn the scans so that left is +x."
         )
     return torch.from_numpy(mirror.apply(neutrals)).flatten(start_dim=1)

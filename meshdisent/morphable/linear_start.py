@@ -1,7 +1,7 @@
 """A frozen linear model inside a network: the network learns only what linear algebra cannot say.
 
-A network from noise needs hours for what a linear path gives in seconds, and on a few hundred people it over-fits on the
-way. With a linear start the codes and scans of an untrained model are those of :mod:`meshdisent.morphable.linear`.
+A network from noise needs hours for what a linear path gives in seconds, and on a few hundred people it over-fits on
+the way. With a linear start the codes and scans of an untrained model are those of :mod:`meshdisent.morphable.linear`.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,9 @@ class LinearStart(nn.Module):
     rest: Tensor
     basis: Tensor
 
-    def __init__(self, center: Tensor, encoder: Tensor, offset: Tensor, rest: Tensor, basis: Tensor, identity_size: int):
+    def __init__(
+        self, center: Tensor, encoder: Tensor, offset: Tensor, rest: Tensor, basis: Tensor, identity_size: int
+    ):
         super().__init__()
         self.identity_size = identity_size
         self.register_buffer("center", center)
@@ -56,7 +58,9 @@ class LinearStart(nn.Module):
         self.register_buffer("basis", basis)
 
     @classmethod
-    def of(cls, scans: ScanDataset, identity_size: int, expression_size: int, config: LinearStartConfig) -> "LinearStart":
+    def of(
+        cls, scans: ScanDataset, identity_size: int, expression_size: int, config: LinearStartConfig
+    ) -> "LinearStart":
         """Fit the linear model and take its paths; its codes have unit variance, as the prior wants them."""
         if config.neutrals == "off":
             raise DataError("A linear start was asked for with neutrals off; wanted mode, median or mean.")
@@ -72,8 +76,8 @@ class LinearStart(nn.Module):
         if (linear.identity_size, linear.expression_size) != (identity_size, expression_size):
             raise DataError(
                 f"The training scans span {linear.identity_size} identity and {linear.expression_size} expression "
-                f"directions; the recipe wants {identity_size} and {expression_size} code entries. Set config.identity_size "
-                "and config.expression_size to at most these, or add subjects."
+                f"directions; the recipe wants {identity_size} and {expression_size} code entries. "
+                "Set config.identity_size and config.expression_size to at most these, or add subjects."
             )
         basis = torch.cat([linear.identity_basis, linear.expression_basis])
         return cls(linear.center, linear.encoder, linear.offset, linear.rest, basis, identity_size)

@@ -24,8 +24,8 @@ class PrincipalDirections(NamedTuple):
 def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int) -> PrincipalDirections:
     """The ``count`` directions along which rows vary most, about the origin: center them first if that is wanted.
 
-    Fewer are given where the rows span fewer. The sign of a direction is fixed by its largest entry, and the random start
-    by a seed of its own, so the same rows give the same directions.
+    Fewer are given where the rows span fewer. The sign of a direction is fixed by its largest entry, and the random
+    start by a seed of its own, so the same rows give the same directions.
     """
     smaller = min(rows.shape)
     if smaller <= _SMALL or count > smaller // 2:

@@ -74,8 +74,8 @@ class LossConfig:
 
     Parameters
     ----------
-    space : ``standardized``: sums over coordinates divided by their standard deviation, and the hinge over the sum of mm^2
-        (published; weights depend on the number of vertices). ``millimeters``: means over vertices, in mm^2 each.
+    space : ``standardized``: sums over coordinates divided by their standard deviation, and the hinge over the sum of
+        mm^2 (published; weights depend on the number of vertices). ``millimeters``: means over vertices, in mm^2 each.
     jacobian_lower, jacobian_upper : Slopes of the hinge, in the unit of ``space``.
     pairing : Which identity code meets which expression code in the hinge: that of the ``same_scan``, or the mixture of
         the published code (:func:`~meshdisent.losses.wsdf.published_pairing`).
@@ -204,9 +204,11 @@ class WSDF(MorphableModel):
         model = cls(config, scans.topology, spirals, kept, Normalization.of(scans.vertices(rows), config.loss.space))
         counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
         model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift).float()
-        model.bank = NeutralBank(len(scans.subjects), _bank_start(config.bank, scans, model.normalization), config.bank.beta)
+        start = _bank_start(config.bank, scans, model.normalization)
+        model.bank = NeutralBank(len(scans.subjects), start, config.bank.beta)
         if config.linear_start.is_on:
-            model.linear_start = LinearStart.of(scans, config.identity_size, config.expression_size, config.linear_start)
+            sizes = config.identity_size, config.expression_size
+            model.linear_start = LinearStart.of(scans, *sizes, config.linear_start)
             model.silence_networks()
         return model
 
@@ -260,9 +262,7 @@ class WSDF(MorphableModel):
         if self.linear_start is None:
             return Posterior(identity, expression)
         start = self.linear_start.encode(vertices)
-        return Posterior(
-            (identity[0] + start.identity, identity[1]), (expression[0] + start.expression, expression[1])
-        )
+        return Posterior((identity[0] + start.identity, identity[1]), (expression[0] + start.expression, expression[1]))
 
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
         """Codes of scans in mm: the means of the posteriors."""

@@ -8,7 +8,7 @@ import pytest
 
 from meshdisent.cli import models as models_module
 from meshdisent.cli.main import main
-from meshdisent.morphable import contract
+from meshdisent.morphable import contract, model_file
 from meshdisent.morphable.contract import ModelCard
 from meshdisent.training.recipe import read_recipe
 from meshdisent.zoo_index import zoo_names
@@ -78,7 +78,7 @@ def test_damaged_weights_do_not_hide_the_rest(zoo, capsys):
 
 
 def test_names_of_the_zoo_are_models_and_recipes(zoo):
-    assert contract.find_model("mean-face") == zoo / "mean-face" / "weights.safetensors"
+    assert model_file.find_model("mean-face") == zoo / "mean-face" / "weights.safetensors"
     assert read_recipe("bare").description == "the bare"
 
 

@@ -16,7 +16,7 @@ from meshdisent.cli.main import main
 from meshdisent.cli.train import gather_settings
 from meshdisent.errors import UsageError
 from meshdisent.morphable import contract
-from meshdisent.morphable.contract import load
+from meshdisent.morphable.model_file import load
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import tiny_autoencoder

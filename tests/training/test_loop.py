@@ -11,7 +11,7 @@ import torch
 from tiny_autoencoder import TinyAutoencoder, tiny_scans
 
 from meshdisent.errors import DataError, MeshdisentError, RecipeError, UsageError
-from meshdisent.morphable.contract import load
+from meshdisent.morphable.model_file import load
 from meshdisent.training import loop as loop_module
 from meshdisent.training.loop import build, run_recipe, train
 from meshdisent.training.recipe import Recipe, SamplerConfig, read_recipe

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from tiny_autoencoder import TinyAutoencoder, tiny_scans
 
 from meshdisent.errors import DataError, MeshdisentError, ModelFileError, RecipeError, TopologyError, UsageError
-from meshdisent.morphable.contract import read_tensors
+from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.training import batches as batches_module
 from meshdisent.training.checkpoint import read_checkpoint
 from meshdisent.training.loop import run_recipe
@@ -129,7 +129,8 @@ def run_for(seconds: float, recipe_path: Path, folder: Path) -> bool:
     arguments = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(recipe_path), str(folder), how]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    if process.stdout.readline() != "ready\n":
+        raise AssertionError(process.communicate()[1])
     try:
         _, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

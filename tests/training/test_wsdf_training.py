@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from meshdisent.data.dataset import ScanDataset
-from meshdisent.morphable.contract import load, read_tensors
 from meshdisent.morphable.linear import LinearConfig
+from meshdisent.morphable.model_file import load
+from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.morphable.wsdf import WSDF, WSDFConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 from meshdisent.training.checkpoint import read_checkpoint

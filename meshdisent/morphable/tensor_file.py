@@ -1,0 +1,103 @@
+"""Tensors under names, with text in the head, in one inert file: what model files and checkpoints are made of.
+
+The format is safetensors, so nothing in a file can run. The head holds a digest of all names, values and texts:
+safetensors notices a file that is too short, but not one with a flipped bit.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meshdisent.errors import ModelFileError
+from meshdisent.files import writing
+from meshdisent.mesh.topology import Topology
+
+FORMAT_VERSION = 1
+
+
+def write_tensors(
+    path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], overwrite: bool
+) -> None:
+    """Write tensors and the texts of the head, to which the digest is added; whole or not at all.
+
+    Raises
+    ------
+    UsageError : If the file exists and ``overwrite`` is false.
+    MeshdisentError : If the disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # Copies: safetensors refuses tensors that share memory, such as the spirals of two encoders.
+    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    head = {**metadata, "digest": _digest(own, metadata)}
+    with writing(path, overwrite) as aside:
+        try:
+            save_file(own, aside, metadata=head)
+        except SafetensorError as error:
+            # A full disk comes as a text; as what it is, it gets the same message as everywhere.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a file and the texts of its head, without the digest.
+
+    Raises
+    ------
+    ModelFileError : If the file is no safetensors, or its content does not have the digest in its head.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            head = dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(
+            f"{path} could not be read as safetensors ({error}). It is damaged or no model file; copy it again."
+        ) from error
+    written = head.pop("digest", None)
+    # Files of other programs have none; whoever opens one of ours sees from its format that it is foreign.
+    if written is not None and written != _digest(tensors, head):
+        raise ModelFileError(
+            f"{path} is damaged: its content does not have the digest in its head. Copy it again, or make it again."
+        )
+    return tensors, head
+
+
+def topology_tensors(topology: Topology) -> dict[str, Tensor]:
+    """A topology as tensors under ``topology/``."""
+    regions = {f"topology/regions/{name}": torch.from_numpy(rows) for name, rows in topology.regions.items()}
+    return {
+        "topology/template": torch.from_numpy(np.asarray(topology.template, np.float64)),
+        "topology/faces": torch.from_numpy(np.asarray(topology.faces, np.int64)),
+        **regions,
+    }
+
+
+def topology_from_tensors(tensors: Mapping[str, Tensor]) -> Topology:
+    """The topology that :func:`topology_tensors` wrote."""
+    prefix = "topology/regions/"
+    return Topology(
+        template=tensors["topology/template"].double().numpy(),
+        faces=tensors["topology/faces"].numpy(),
+        regions={k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)},
+    )
+
+
+def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """Hash of all names, values and texts, in the order of the names."""
+    digest = hashlib.sha256(repr(sorted(texts.items())).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+    return digest.hexdigest()
