@@ -42,14 +42,17 @@ def writing(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
         # The suffix is kept last: many writers choose the format by it.
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent)
         os.close(handle)
-        os.chmod(name, 0o666 & ~_umask())
         yield Path(name)
+        # Only now: a temporary file is private, and some writers (safetensors) put a private one of their own there.
+        os.chmod(name, 0o666 & ~_umask())
         with open(name, "rb") as written:
             os.fsync(written.fileno())
         os.replace(name, path)
     except OSError as error:
         if error.errno in _DISK_ERRORS:
-            raise MeshdisentError(f"{path} could not be written: {error.strerror}. {_DISK_ERRORS[error.errno]}") from error
+            raise MeshdisentError(
+                f"{path} could not be written: {error.strerror}. {_DISK_ERRORS[error.errno]}"
+            ) from error
         raise
     finally:
         if name and os.path.exists(name):
@@ -75,7 +78,9 @@ def writing_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator
             os.replace(aside, path)
     except OSError as error:
         if error.errno in _DISK_ERRORS:
-            raise MeshdisentError(f"{path} could not be written: {error.strerror}. {_DISK_ERRORS[error.errno]}") from error
+            raise MeshdisentError(
+                f"{path} could not be written: {error.strerror}. {_DISK_ERRORS[error.errno]}"
+            ) from error
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -3,6 +3,7 @@
 On a terminal one line is kept up to date; into a file or a pipe a line goes at most every 30 seconds.
 """
 
+import shutil
 import signal
 import sys
 import threading
@@ -69,7 +70,8 @@ class LiveLine:
         self.on_terminal = sys.stderr.isatty()
         self._bar: Any = None
         if shown and self.on_terminal:
-            self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}% |{bar:12}| {desc}", dynamic_ncols=True)
+            layout = "{percentage:3.0f}% |{bar:12}| {desc}"
+            self._bar = tqdm(total=1.0, bar_format=layout, ncols=_columns(), nrows=24)
         self._last: tuple[float, int] | None = None
         self._speed: float | None = None
 
@@ -98,6 +100,7 @@ class LiveLine:
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         else:
+            self._bar.ncols = _columns()  # the window may have changed
             self._bar.n = min(self.fraction(step, seconds), 1.0)
             self._bar.set_description_str(text)
 
@@ -159,3 +162,8 @@ def describe(
     if terms:
         parts.append(" ".join(f"{name} {value:.3g}" for name, value in terms.items()))
     return " · ".join(parts)
+
+
+def _columns() -> int:
+    """Width of the terminal. Some say 0, which tqdm would take at its word, as it does with the height."""
+    return shutil.get_terminal_size((100, 24)).columns - 1

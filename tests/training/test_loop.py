@@ -114,6 +114,8 @@ def test_a_run_folder_holds_recipe_model_log_and_checkpoint(scans, recipe, tmp_p
         "model.safetensors",
         "recipe.yaml",
     ]
+    modes = {p.name: p.stat().st_mode for p in (tmp_path / "run").iterdir() if p.name != ".lock"}
+    assert len(set(modes.values())) == 1, "a model is as readable as the recipe beside it"
     assert read_recipe(tmp_path / "run" / "recipe.yaml") == settings
     rows = log_of(tmp_path / "run")
     assert [row["step"] for row in rows] == [2, 4, 6]
