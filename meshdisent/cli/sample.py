@@ -39,9 +39,8 @@ def main(arguments: list[str]) -> int:
 
     model = load(given.model)
     identity = None if given.identity is None else read_scan(given.identity, model).vertices
-    expression = given.expression
-    if expression not in (None, "neutral"):
-        expression = read_scan(expression, model).vertices
+    is_scan = given.expression not in (None, "neutral")
+    expression = read_scan(str(given.expression), model).vertices if is_scan else given.expression
     meshes = sample(model, given.count, given.seed, identity, expression, given.spread)
     shown = [mesh.vertices for mesh in meshes[:48]]
     columns = min(6, len(shown))

@@ -68,7 +68,9 @@ def _with_different_names(scans: list[NamedScan]) -> list[NamedScan]:
     """Number the scans whose names stand twice, so that no result covers another."""
     names = [scan.name for scan in scans]
     return [
-        scan if names.count(scan.name) == 1 else NamedScan(f"{scan.name}-{names[: k + 1].count(scan.name)}", scan.vertices)
+        scan
+        if names.count(scan.name) == 1
+        else NamedScan(f"{scan.name}-{names[: k + 1].count(scan.name)}", scan.vertices)
         for k, scan in enumerate(scans)
     ]
 

@@ -31,6 +31,7 @@ from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
 from meshdisent.morphable.linear_start import LinearStart, LinearStartConfig
 from meshdisent.nn.decoders import Generator, RecoupledDecoder
+from meshdisent.nn.mixing import Pairs, draw_pairs, mix_people
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization
 from meshdisent.nn.recoupler import Recoupler
@@ -117,8 +118,15 @@ class WSDFConfig:
     bank: BankConfig = field(default_factory=BankConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     linear_start: LinearStartConfig = field(default_factory=LinearStartConfig)
+    #: Share of each batch that is replaced by mixtures of two subjects (:mod:`meshdisent.nn.mixing`); published: none.
+    mixing: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.mixing <= 1 or (self.mixing > 0 and self.bank.start == "mean_scan"):
+            raise RecipeError(
+                f"mixing is {self.mixing} with a bank that starts from {self.bank.start}; wanted a share from 0 to 1, and "
+                "entries that know the subjects from the start. Set config.bank.start to mode, or config.mixing to 0."
+            )
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for name in ("identity_size", "expression_size", "fused_size"):
             if getattr(self, name) < 1:
@@ -171,6 +179,8 @@ class WSDF(MorphableModel):
     config_class: ClassVar[type] = WSDFConfig
     training_only: ClassVar[tuple[str, ...]] = ("bank", "confidence")
 
+    confidence: Tensor | None
+
     def __init__(
         self,
         config: WSDFConfig,
@@ -203,7 +213,7 @@ class WSDF(MorphableModel):
         rows = scans.rows("train")
         model = cls(config, scans.topology, spirals, kept, Normalization.of(scans.vertices(rows), config.loss.space))
         counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
-        model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift).float()
+        model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift)
         start = _bank_start(config.bank, scans, model.normalization)
         model.bank = NeutralBank(len(scans.subjects), start, config.bank.beta)
         if config.linear_start.is_on:
@@ -250,6 +260,7 @@ class WSDF(MorphableModel):
             nn.init.zeros_(encoder.head.bias)
             nn.init.constant_(encoder.head.bias[encoder.latent_size :], self.config.linear_start.log_variance)
         last = self.decoder.generator.net[-1]
+        assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
@@ -293,7 +304,7 @@ class WSDF(MorphableModel):
             Player(
                 name="wsdf",
                 parameters=self.parameters,
-                objective=lambda batch, generator: self.objective(batch, self.draw_noise(len(batch.rows), generator)),
+                objective=self._draw_and_measure,
                 weights={
                     "reconstruction": weights.reconstruction,
                     "kl_identity": weights.kl,
@@ -305,6 +316,11 @@ class WSDF(MorphableModel):
             )
         ]
 
+    def _draw_and_measure(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        share = self.config.mixing
+        pairs = draw_pairs(batch.subject, share, generator) if share else None
+        return self.objective(batch, self.draw_noise(len(batch.rows), generator), pairs)
+
     def draw_noise(self, scan_count: int, generator: torch.Generator) -> Noise:
         """Noise for one step: identity, expression, then the anchors' second draw."""
         shapes = (
@@ -315,25 +331,35 @@ class WSDF(MorphableModel):
         like = self.identity_mean
         return Noise(*(torch.randn(s, generator=generator, device=generator.device).to(like) for s in shapes))
 
-    def objective(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        """All terms of one step, unweighted; moves the bank towards the reconstructions (WSDF, eq. 3 to 8)."""
-        if self.bank is None:
-            raise RecipeError("This model was loaded without its Neutral Bank; continue its run with --resume instead.")
+    def objective(self, batch: Batch, noise: Noise, pairs: Pairs | None = None) -> dict[str, Tensor]:
+        """All terms of one step, unweighted; moves the bank towards the reconstructions (WSDF, eq. 3 to 8).
+
+        ``pairs`` replaces scans by mixtures of two subjects; the bank does not follow those.
+        """
+        if self.bank is None or self.confidence is None:
+            raise RecipeError(
+                "This model has no Neutral Bank, which is kept in checkpoints only, so it cannot be trained. "
+                "Continue its run with --resume, or train anew."
+            )
         loss = self.config.loss
-        posterior = self.posterior(batch.vertices)
+        shown, at_rest, is_own = batch.vertices, self.bank(batch.subject), slice(None)
+        if pairs is not None:
+            shown, at_rest = mix_people(shown, at_rest, self.normalization.mean, pairs)
+            is_own = ~pairs.is_mixed
+        posterior = self.posterior(shown)
         codes = Codes(
             reparameterize(*posterior.identity, noise.identity),
             reparameterize(*posterior.expression, noise.expression),
         )
         decoded = self.decode(codes)
         terms = {
-            "reconstruction": reconstruction(*self._measured(decoded, batch.vertices)),
+            "reconstruction": reconstruction(*self._measured(decoded, shown)),
             "kl_identity": kl_divergence(*posterior.identity),
             "kl_expression": kl_divergence(*posterior.expression),
         }
         if loss.neutral:
-            neutral, target = self._measured(self.neutral(codes.identity), self.bank(batch.subject))
-            terms["neutral"] = neutralization(neutral, target, self.confidence[batch.subject])
+            neutral, target = self._measured(self.neutral(codes.identity), at_rest)
+            terms["neutral"] = neutralization(neutral, target, self.confidence[batch.subject].to(neutral.dtype))
         if loss.compactness:
             anchors = len(noise.anchors)
             terms["compactness"] = compactness(
@@ -341,7 +367,7 @@ class WSDF(MorphableModel):
             )
         if loss.jacobian:
             terms["jacobian"] = self._jacobian(codes)
-        self.bank.update(batch.subject, decoded.detach())
+        self.bank.update(batch.subject[is_own], decoded.detach()[is_own])
         return terms
 
     def _measured(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
