@@ -1,10 +1,10 @@
 """What people do with a trained model: neutralize, transfer, interpolate, sample, over any morphable model.
 
-Everything that is a scan is accepted (array, Mesh, path, psbody, trimesh or pyvista object; several of them as a list) and
-meshes with the model's faces are given back. Lengths in mm.
+Everything that is a scan is accepted (array, Mesh, path, psbody, trimesh or pyvista object; several of them as a list)
+and meshes with the model's faces are given back. Lengths in mm.
 
-With the detail of a scan kept, the result is the scan plus the change that the model sees, so that wrinkles and whatever
-else the codes cannot say stay: ``scan - decode(codes) + decode(changed codes)``.
+With the detail of a scan kept, the result is the scan plus the change that the model sees, so that wrinkles and
+whatever else the codes cannot say stay: ``scan - decode(codes) + decode(changed codes)``.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,8 @@ def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Floa
     TopologyError : If a scan has another vertex count, or faces that are not the model's.
     MeshError : If something is no scan.
     """
-    if isinstance(scans, np.ndarray) and scans.ndim == 3:
-        found = [(scan, None) for scan in scans]
-    elif isinstance(scans, np.ndarray):
-        found = [(scans, None)]
-    elif isinstance(scans, list):
-        found = [pair for scan in scans for pair in [_vertices_and_faces(scan)]]
-    else:
-        found = [_vertices_and_faces(scans)]
+    is_several = isinstance(scans, list) or (isinstance(scans, np.ndarray) and scans.ndim == 3)
+    found = [_vertices_and_faces(scan) for scan in (scans if is_several else [scans])]
     if not found:
         raise MeshError("No scan was given; wanted at least one.")
     for number, (vertices, faces) in enumerate(found):
@@ -48,7 +42,9 @@ def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Floa
             raise MeshError(f"{name} is an array of shape {vertices.shape}; wanted (V, 3), vertices in mm.")
         model.check_scan(len(vertices), faces, name)
         if not np.isfinite(vertices).all():
-            raise MeshError(f"{name} has a coordinate that is not finite; wanted finite numbers in mm. Mend or leave it out.")
+            raise MeshError(
+                f"{name} has a coordinate that is not finite; wanted finite numbers in mm. Mend or leave it out."
+            )
     return np.stack([vertices for vertices, _ in found]).astype(np.float32)
 
 
@@ -80,7 +76,9 @@ def transfer(model: MorphableModel, identity: Any, expressions: Any, keep_detail
         raise UsageError(f"transfer got {len(subject)} identity scans; wanted one. Call it once for each subject.")
     shown = _encode(model, as_scans(model, expressions, "the expression scan")).expression
     repeated = np.repeat(subject, len(shown), axis=0)
-    changed = _changed(model, repeated, lambda codes, rows: model.decode(Codes(codes.identity, shown[rows])), keep_detail)
+    changed = _changed(
+        model, repeated, lambda codes, rows: model.decode(Codes(codes.identity, shown[rows])), keep_detail
+    )
     return _meshes(model, changed)
 
 

@@ -1,0 +1,1 @@
+"""One model, one dataset, all numbers, beside what needs no network."""

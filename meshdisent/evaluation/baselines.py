@@ -35,6 +35,10 @@ class InputItself(Method):
         """The first scan, unchanged."""
         return self.neutral(identity)
 
+    def detail(self, scans: Scans, decoded: Scans | None) -> Scans | None:
+        """Nothing is lacking."""
+        return np.zeros_like(scans)
+
 
 class MeanFace(Method):
     """The mean training scan, whatever is shown."""
@@ -60,6 +64,10 @@ class MeanFace(Method):
     def transfer(self, identity: MethodCodes, expression: MethodCodes) -> Scans | None:
         """The mean face."""
         return self.decode(identity)
+
+    def detail(self, scans: Scans, decoded: Scans | None) -> Scans | None:
+        """Not defined: the mean face with everything kept that it lacks is the scan."""
+        return None
 
 
 class PrincipalComponents(Method):
@@ -87,7 +95,9 @@ class RidgeNeutral(Method):
     Expressions are transferred by adding what the second scan shows beyond its own predicted neutral.
     """
 
-    description: ClassVar[str] = "ridge regression from principal coordinates to the subject's pseudo-neutral, full rank"
+    description: ClassVar[str] = (
+        "ridge regression from principal coordinates to the subject's pseudo-neutral, full rank"
+    )
 
     def __init__(
         self,
@@ -107,12 +117,15 @@ class RidgeNeutral(Method):
 
     def neutral(self, codes: MethodCodes) -> Scans | None:
         """Predicted neutrals, mm."""
-        return (self.rest + (codes - self.mean) @ self.whiten @ self.weights).reshape(len(codes), -1, 3)
+        return self._predicted(codes)
 
     def transfer(self, identity: MethodCodes, expression: MethodCodes) -> Scans | None:
         """The first's predicted neutral with the second's displacement added."""
-        first, second = self.neutral(identity), self.neutral(expression)
-        return first + expression.reshape(second.shape) - second
+        second = self._predicted(expression)
+        return self._predicted(identity) + expression.reshape(second.shape) - second
+
+    def _predicted(self, scans: MethodCodes) -> Scans:
+        return (self.rest + (scans - self.mean) @ self.whiten @ self.weights).reshape(len(scans), -1, 3)
 
 
 def baselines(
@@ -137,7 +150,7 @@ def baselines(
     if code_count:
         found.append(PrincipalComponents(mean, principal.directions[:code_count].numpy()))
     for kind in kinds:
-        found.append(_ridge(kind, scans, rows, (shown - center).double(), mean, principal))
+        found.append(_ridge(kind, scans, rows, shown - center, mean, principal))
     return found, []
 
 
@@ -151,6 +164,7 @@ def _ridge(
 ) -> RidgeNeutral:
     neutrals = torch.from_numpy(pseudo_neutrals(scans, kind)).flatten(start_dim=1)
     directions, deviations = principal.directions[:COMPONENTS], principal.deviations[:COMPONENTS]
-    whiten = (directions / deviations[:, None]).T.double()
-    weights, rest = ridge(centered @ whiten, neutrals[scans.subject[rows]], RIDGE_WEIGHT)
-    return RidgeNeutral(kind, mean, weights.float().numpy(), whiten.float().numpy(), rest.float().numpy())
+    whiten = (directions / deviations[:, None]).T
+    # Only the few coordinates are taken in double precision: all scans would be twice as large as the training split.
+    weights, rest = ridge((centered @ whiten).double(), neutrals[scans.subject[rows]], RIDGE_WEIGHT)
+    return RidgeNeutral(kind, mean, weights.float().numpy(), whiten.numpy(), rest.float().numpy())

@@ -1,7 +1,7 @@
 """Anything that can be measured: a morphable model, or what people would use instead of one.
 
-A method turns scans into codes, and codes into what the metrics look at. What a method cannot do is None, and the metric
-that needs it is then not defined for it.
+A method turns scans into codes, and codes into what the metrics look at. What a method cannot do is None, and the
+metric that needs it is then not defined for it.
 """
 
 from abc import ABC, abstractmethod
@@ -43,6 +43,10 @@ class Method(ABC):
     def transfer(self, identity: MethodCodes, expression: MethodCodes) -> Scans | None:
         """The first scans' subjects with the second scans' expressions."""
         return None
+
+    def detail(self, scans: Scans, decoded: Scans | None) -> Scans | None:
+        """What the reconstructions lack of the scans, mm: added to a changed face, it keeps the detail."""
+        return None if decoded is None else scans - decoded
 
     def factors(self, codes: MethodCodes) -> "Factors | None":
         """Identity and expression codes with their standard deviations in training, if there are such."""

@@ -1,7 +1,7 @@
 """One model, one dataset, all numbers: the same measurements for a model and for what it has to beat.
 
-Figures are in mm. ``S`` below is mean, standard deviation and median over scans, subjects or labels, and the mean over the
-vertices that expressions move; what is not defined is None:
+Figures are in mm. ``S`` below is mean, standard deviation and median over scans, subjects or labels, and the mean over
+the vertices that expressions move; what is not defined is None:
 
 ``E_avd`` S, ``E_id`` {a: S, b: S}, ``E_exp`` {a: S, b: S, truth: {a: S, b: S}}, ``E_neu`` S, ``E_neu_kept`` S,
 ``E_tra`` {plain: S, kept: S}, ``leak`` {subject_from_expression, expression_from_identity: {rate, chance}}.
@@ -15,16 +15,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from meshdisent.data.dataset import ScanDataset
+from meshdisent.data.labels import split_index
 from meshdisent.errors import DataError
 from meshdisent.evaluation.baselines import baselines
+from meshdisent.evaluation.measures import Errors, Spreads, repeated
 from meshdisent.evaluation.methods import Method, MethodCodes, ModelMethod
+from meshdisent.evaluation.references import NAMES as REFERENCES
+from meshdisent.evaluation.references import references
 from meshdisent.evaluation.transfer_pairs import TransferPairs
-from meshdisent.metrics import leak, spread_a, spread_b, summary, vertex_distance
+from meshdisent.metrics import leak
 from meshdisent.morphable.contract import MorphableModel, refuse_other_topology
 
 #: Scans that go through a method at once.
 BLOCK = 128
-SPREADS = {"a": spread_a, "b": spread_b}
 Progress = Callable[[str], None]
 
 
@@ -81,8 +84,8 @@ def evaluate(
     rows = scans.rows(split)
     if len(rows) == 0:
         raise DataError(
-            f"{scans.path or 'The dataset'} has no scans in its {split} split. Choose another with --split, or prepare the "
-            "scans with --split-by."
+            f"{scans.path or 'The dataset'} has no scans in its {split} split. Choose another with --split, or prepare "
+            "the scans with --split-by."
         )
     task = _Task.of(scans, rows, model.moving.cpu().numpy(), transfer)
     progress(name or model.name)
@@ -93,6 +96,7 @@ def evaluate(
     for method in others:
         progress(method.name)
         figures["baselines"][method.name] = _measure(method, task).figures
+    figures["baselines"].update(references(scans, rows, task.neutrals, transfer, task.moving))
     figures["scans"], figures["subjects"] = len(rows), len(np.unique(scans.subject[rows]))
     return Evaluation(
         name=name or model.name,
@@ -109,6 +113,8 @@ def evaluate(
 
 #: Figures on which less is better, as the path to a mean.
 _LESS_IS_BETTER = (("E_avd",), ("E_id", "b"), ("E_neu",), ("E_neu_kept",), ("E_tra", "plain"), ("E_tra", "kept"))
+#: Differences that no table prints decide nothing.
+_DECIMALS = 3
 
 
 def verdicts(figures: dict[str, Any]) -> list[str]:
@@ -119,10 +125,11 @@ def verdicts(figures: dict[str, Any]) -> list[str]:
         for name, other in figures["baselines"].items():
             theirs = mean_of(other, path)
             # A method that answers the same to everything has no spread: that is no achievement.
-            if path[0] == "E_id" and name == "mean face":
+            if name in REFERENCES or (path[0] == "E_id" and name == "mean face"):
                 continue
-            if own is not None and theirs is not None and theirs < own:
-                lines.append(f"loses to {name} on {' '.join(path)}: {own:.3f} against {theirs:.3f} mm")
+            if own is not None and theirs is not None and round(theirs, _DECIMALS) < round(own, _DECIMALS):
+                figure = " ".join(path).replace("_kept", " kept")
+                lines.append(f"loses to {name} on {figure}: {own:.3f} against {theirs:.3f} mm")
     return lines
 
 
@@ -154,21 +161,45 @@ class _Task:
         moving: Bool[np.ndarray, " vertex"],
         transfer: TransferPairs | None,
     ) -> "_Task":
-        subjects = np.unique(scans.subject[rows])
         found, known = scans.neutrals()
-        neutrals = {int(s): found[s] for s in subjects if known[s]}
-        notes = []
-        if len(neutrals) < len(subjects):
-            notes.append(f"{len(subjects) - len(neutrals)} of {len(subjects)} subjects have no known neutral: "
-                         "E_neu and the true spread are measured on the others")
-        if (scans.expression[rows] < 0).any():
-            notes.append("some scans have no expression label: E_exp and the leak leave them out")
+        neutrals = {int(s): found[s] for s in np.unique(scans.subject[rows]) if known[s]}
         mask = moving if moving.any() else None
+        notes = _left_out(scans, rows, len(neutrals), transfer)
         if mask is None:
             notes.append("the model does not say which vertices expressions move: those columns are left out")
         spread = _true_spread(scans, rows, neutrals, mask)
-        return cls(scans=scans, rows=rows, moving=mask, neutrals=neutrals, transfer=transfer,
-                   truth_spread=spread, notes=notes)
+        return cls(
+            scans=scans, rows=rows, moving=mask, neutrals=neutrals, transfer=transfer, truth_spread=spread, notes=notes
+        )
+
+    def errors(self) -> Errors:
+        """Nothing measured yet."""
+        return Errors(self.scans.topology.vertex_count, self.moving)
+
+
+def _left_out(scans: ScanDataset, rows: np.ndarray, known: int, transfer: TransferPairs | None) -> list[str]:
+    """What the scans do not allow to measure, or make easier than it should be."""
+    subjects, sizes = np.unique(scans.subject[rows], return_counts=True)
+    notes = []
+    if known == 0:
+        notes.append("no subject has a known neutral: E_neu and the true spread are not defined")
+    elif known < len(subjects):
+        notes.append(
+            f"{len(subjects) - known} of {len(subjects)} subjects have no known neutral: E_neu and the true spread are "
+            "measured on the others"
+        )
+    unlabeled = int((scans.expression[rows] < 0).sum())
+    if unlabeled:
+        notes.append(f"{unlabeled} of {len(rows)} scans have no expression label: E_exp and the leak leave them out")
+    if (sizes == 1).any():
+        notes.append(f"{(sizes == 1).sum()} of {len(subjects)} subjects have a single scan: E_id leaves them out")
+    is_training = scans.split == split_index("train")
+    if transfer is not None and is_training[transfer.identity].any():
+        count = is_training[transfer.identity].sum()
+        notes.append(f"{count} of {len(transfer.identity)} transfer pairs show a training scan as the person")
+    if is_training[rows].all():
+        notes.append("these are the training scans: the figures say how well they are remembered")
+    return notes
 
 
 @dataclass
@@ -184,21 +215,22 @@ class _Measured:
 
 def _measure(method: Method, task: _Task) -> _Measured:
     scans, rows = task.scans, task.rows
-    avd, neu, kept = _Errors(task), _Errors(task), _Errors(task)
+    avd, neu, kept = task.errors(), task.errors(), task.errors()
     codes: list[MethodCodes] = []
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         shown = scans.vertices(block)
         codes.append(method.encode(shown))
         decoded, neutral = method.decode(codes[-1]), method.neutral(codes[-1])
+        detail = method.detail(shown, decoded)
         avd.add(decoded, shown)
         is_known = np.array([int(s) in task.neutrals for s in scans.subject[block]])
         truth = np.stack([task.neutrals.get(int(s), shown[0]) for s in scans.subject[block]])
         neu.add(neutral, truth, is_known)
-        if decoded is not None and neutral is not None:
-            kept.add(shown - decoded + neutral, truth, is_known)
+        if detail is not None and neutral is not None:
+            kept.add(detail + neutral, truth, is_known)
     all_codes = np.concatenate(codes)
-    figures = {
+    figures: dict[str, Any] = {
         "E_avd": avd.summary(),
         "E_id": _spread(method.neutral, all_codes, scans.subject[rows], task),
         "E_exp": _spread(method.expression_only, all_codes, scans.expression[rows], task),
@@ -212,66 +244,17 @@ def _measure(method: Method, task: _Task) -> _Measured:
     return _Measured(figures, avd.per_scan(), neu.per_scan(), avd.per_vertex(), neu.per_vertex())
 
 
-class _Errors:
-    """Vertex distances of many scans: a number for each scan, and a mean for each vertex."""
-
-    def __init__(self, task: _Task):
-        self.task = task
-        self.whole: list[np.ndarray] = []
-        self.moving: list[np.ndarray] = []
-        self.total = np.zeros(task.scans.topology.vertex_count)
-        self.count = 0
-
-    def add(self, found: np.ndarray | None, truth: np.ndarray, is_known: np.ndarray | None = None) -> None:
-        """Compare a block; scans whose truth is unknown count as NaN."""
-        if found is None:
-            return
-        distance = vertex_distance(found, truth)
-        if is_known is not None:
-            distance[~is_known] = np.nan
-        self.whole.append(distance.mean(axis=1))
-        if self.task.moving is not None:
-            self.moving.append(distance[:, self.task.moving].mean(axis=1))
-        self.total += np.nansum(distance, axis=0)
-        self.count += int(np.isfinite(self.whole[-1]).sum())
-
-    def summary(self) -> dict[str, float | None] | None:
-        """S over the scans whose truth is known; None if there is none."""
-        if self.count == 0:
-            return None
-        whole, moving = np.concatenate(self.whole), np.concatenate(self.moving) if self.moving else None
-        return summary(whole[np.isfinite(whole)], None if moving is None else moving[np.isfinite(moving)])
-
-    def per_scan(self) -> np.ndarray | None:
-        return np.concatenate(self.whole) if self.count else None
-
-    def per_vertex(self) -> np.ndarray | None:
-        return self.total / self.count if self.count else None
-
-
 def _spread(
     decode: Callable[[MethodCodes], np.ndarray | None], codes: MethodCodes, group: np.ndarray, task: _Task
 ) -> dict[str, Any] | None:
     """Both variants of a spread, decoded a group at a time; None if the method cannot."""
-    found: dict[str, list[float]] = {f"{kind}{part}": [] for kind in SPREADS for part in ("", "_moving")}
-    for label in np.unique(group[group >= 0]):
+    spreads = Spreads(task.moving)
+    for label in repeated(group):
         faces = decode(codes[group == label])
         if faces is None:
             return None
-        _add_spreads(found, faces, task.moving)
-    return _spread_summary(found) if found["a"] else None
-
-
-def _add_spreads(found: dict[str, list[float]], faces: np.ndarray, moving: np.ndarray | None) -> None:
-    one_group = np.zeros(len(faces), np.int64)
-    for kind, spread in SPREADS.items():
-        found[kind].append(float(spread(faces, one_group)[1][0]))
-        if moving is not None:
-            found[f"{kind}_moving"].append(float(spread(faces, one_group, moving)[1][0]))
-
-
-def _spread_summary(found: dict[str, list[float]]) -> dict[str, Any]:
-    return {kind: summary(np.array(found[kind]), np.array(found[f"{kind}_moving"])) for kind in SPREADS}
+        spreads.add(faces)
+    return spreads.summary()
 
 
 def _true_spread(
@@ -279,12 +262,12 @@ def _true_spread(
 ) -> dict[str, Any] | None:
     """Spread of the true displacements of each expression: below it, less is not better."""
     usable = rows[np.isin(scans.subject[rows], list(neutrals)) & (scans.expression[rows] >= 0)]
-    found: dict[str, list[float]] = {f"{kind}{part}": [] for kind in SPREADS for part in ("", "_moving")}
-    for label in np.unique(scans.expression[usable]):
+    spreads = Spreads(moving)
+    for label in repeated(scans.expression[usable]):
         own = usable[scans.expression[usable] == label]
         rest = np.stack([neutrals[int(s)] for s in scans.subject[own]])
-        _add_spreads(found, scans.vertices(own) - rest, moving)
-    return _spread_summary(found) if found["a"] else None
+        spreads.add(scans.vertices(own) - rest)
+    return spreads.summary()
 
 
 def _transfer(method: Method, task: _Task) -> dict[str, Any] | None:
@@ -292,15 +275,15 @@ def _transfer(method: Method, task: _Task) -> dict[str, Any] | None:
     if task.transfer is None:
         return None
     pairs, scans = task.transfer, task.scans
-    plain, kept = _Errors(task), _Errors(task)
+    plain, kept = task.errors(), task.errors()
     for start in range(0, len(pairs.identity), BLOCK):
         part = slice(start, start + BLOCK)
         shown = scans.vertices(pairs.identity[part])
         first, second = method.encode(shown), method.encode(scans.vertices(pairs.expression[part]))
-        moved, decoded = method.transfer(first, second), method.decode(first)
+        moved, detail = method.transfer(first, second), method.detail(shown, method.decode(first))
         plain.add(moved, pairs.truth[part])
-        if moved is not None and decoded is not None:
-            kept.add(shown - decoded + moved, pairs.truth[part])
+        if moved is not None and detail is not None:
+            kept.add(detail + moved, pairs.truth[part])
     return {"plain": plain.summary(), "kept": kept.summary()} if plain.count else None
 
 

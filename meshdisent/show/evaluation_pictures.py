@@ -28,7 +28,7 @@ def error_maps(evaluation: Evaluation, scans: ScanDataset) -> Picture | None:
     if not maps:
         return None
     template, faces = scans.topology.template, scans.topology.faces
-    limits = _limits(list(maps.values()))
+    limits = (0.0, nice_ceiling(max(float(error.max()) for error in maps.values())))
     front = Camera.facing(template, size=SIZE)
     rows = [
         [

@@ -3,14 +3,15 @@
 ``add_evaluation(report, evaluation, model, scans)`` adds all of them; each section is also a function of its own.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.evaluation.protocol import Evaluation, mean_of
+from meshdisent.evaluation.references import NAMES as REFERENCES
 from meshdisent.morphable.contract import MorphableModel
 from meshdisent.show import evaluation_pictures as pictures
 from meshdisent.show.animation import write_gif
@@ -27,6 +28,20 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("E_neu kept", ("E_neu_kept",), "lower"),
     ("E_tra", ("E_tra", "plain"), "lower"),
     ("E_tra kept", ("E_tra", "kept"), "lower"),
+)
+#: Rows of the table of spreads.
+FIGURES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("E_avd", ("E_avd",)),
+    ("E_id, variant a (as published)", ("E_id", "a")),
+    ("E_id, variant b", ("E_id", "b")),
+    ("E_exp, variant a (as published)", ("E_exp", "a")),
+    ("E_exp, variant b", ("E_exp", "b")),
+    ("the truth's E_exp, variant a", ("E_exp", "truth", "a")),
+    ("the truth's E_exp, variant b", ("E_exp", "truth", "b")),
+    ("E_neu", ("E_neu",)),
+    ("E_neu, detail kept", ("E_neu_kept",)),
+    ("E_tra", ("E_tra", "plain")),
+    ("E_tra, detail kept", ("E_tra", "kept")),
 )
 CAPTIONS = {
     "mean": "Means over all vertices, mm",
@@ -63,13 +78,19 @@ def evaluation_table(evaluation: Evaluation, part: str = "mean") -> Table:
     named = {evaluation.name: figures, **figures["baselines"]}
     used = [c for c in COLUMNS if any(mean_of(own, c[1], part) is not None for own in named.values())]
     rows = [
-        Row(name, [_value(name, own, column[1], part) for column in used], "baseline" if k else "model")
-        for k, (name, own) in enumerate(named.items())
+        Row(name, [_value(name, own, column[1], part) for column in used], _role(name, evaluation))
+        for name, own in named.items()
     ]
     truth = [_true_value(figures, path, part) for _, path, _ in used]
     if any(value is not None for value in truth):
         rows.append(Row("the truth", truth, "reference"))
     return Table([Column(name, "mm", better) for name, _, better in used], rows, caption=CAPTIONS[part])
+
+
+def _role(name: str, evaluation: Evaluation) -> str:
+    if name == evaluation.name:
+        return "model"
+    return "reference" if name in REFERENCES else "baseline"
 
 
 def _value(name: str, figures: dict[str, Any], path: tuple[str, ...], part: str) -> float | str | None:
@@ -82,13 +103,35 @@ def _true_value(figures: dict[str, Any], path: tuple[str, ...], part: str) -> fl
     return mean_of(figures, ("E_exp", "truth", "b"), part) if path[0] == "E_exp" else None
 
 
+def spread_table(evaluation: Evaluation) -> Table:
+    """Mean, standard deviation and median of every figure of the model, and its mean where expressions move."""
+    found = {name: _at(evaluation.figures, path) for name, path in FIGURES}
+    rows = [
+        Row(name, [summary[part] for part in ("mean", "std", "median", "moving")])
+        for name, summary in found.items()
+        if summary is not None
+    ]
+    heads = ("mean", "standard deviation", "median", "mean, moving vertices")
+    caption = f"{evaluation.name}, over scans (E_avd, E_neu, E_tra), subjects (E_id) or expressions (E_exp)"
+    return Table([Column(head, "mm", "") for head in heads], rows, caption=caption)
+
+
+def _at(figures: dict[str, Any], path: tuple[str, ...]) -> dict[str, float | None] | None:
+    found: Any = figures
+    for step in path:
+        found = found.get(step) if found else None
+    return found
+
+
 def leak_lines(evaluation: Evaluation) -> list[str]:
     """How often the wrong code tells what it should not know, beside chance; nothing if there are no two codes."""
     leak = evaluation.figures["leak"] or {}
+    found = {key: pair for key, pair in leak.items() if pair and pair["rate"] is not None}
     return [
-        f"{100 * leak[key]['rate']:.1f} % of the time {what} (by chance {100 * leak[key]['chance']:.1f} %)"
+        f"{what} {100 * found[key]['rate']:.1f} % of the time (by chance {100 * found[key]['chance']:.1f} %)"
+        + ("" if found[key]["rate"] > found[key]["chance"] else ": nothing leaks")
         for key, what in LEAKS
-        if leak.get(key) and leak[key]["rate"] is not None
+        if key in found
     ]
 
 
@@ -100,6 +143,37 @@ def expression_lines(evaluation: Evaluation) -> list[str]:
         return []
     side = "below" if own < truth else "above"
     return [f"E_exp is {own:.3f} mm, {side} the {truth:.3f} mm of the true displacements. {LESS_IS_NOT_BETTER}"]
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """Everything that the command line prints: tables, what the model loses to, leak, what was left out."""
+    figures = evaluation.figures
+    lines = [f"{evaluation.name} on {figures['scans']:,} scans of {figures['subjects']:,} subjects"]
+    tables = [evaluation_table(evaluation)]
+    if mean_of(figures, ("E_avd",), "moving") is not None:
+        tables.append(evaluation_table(evaluation, "moving"))
+    for table in [*tables, spread_table(evaluation)]:
+        lines += ["", f"{table.caption}:", *text_table(table)]
+    lines += ["* better than the model"] if any(table.losses() for table in tables) else []
+    lines += ["", *(f"WARNING: {evaluation.name} {verdict}" for verdict in evaluation.verdicts)]
+    lines += [] if evaluation.verdicts else ["no baseline is better than the model"]
+    said = [*expression_lines(evaluation), *(f"leak: {line}" for line in leak_lines(evaluation))]
+    said += [f"note: {note}" for note in evaluation.notes]
+    return "\n".join(lines + [line for text in said for line in wrap(text, 110, subsequent_indent="  ")])
+
+
+def text_table(table: Table) -> list[str]:
+    """A table as aligned lines of text; ``*`` marks numbers that are better than the model's."""
+    rows = [["", *(column.name for column in table.columns)]]
+    for line in table.lines:
+        rows.append([line.name, *(f"{'*' if 'beats' in cell.classes else ''}{cell.text}" for cell in line.cells)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
 
 
 def add_evaluation(
@@ -135,12 +209,12 @@ def add_numbers(report: Report, evaluation: Evaluation) -> None:
     section.table(evaluation_table(evaluation))
     if mean_of(figures, ("E_avd",), "moving") is not None:
         section.table(evaluation_table(evaluation, "moving"))
+    section.table(spread_table(evaluation))
     section.text(MEANINGS)
     for line in expression_lines(evaluation):
         section.text(line)
-    leaks = leak_lines(evaluation)
-    if leaks:
-        section.text(f"Leak between the codes: {'; '.join(leaks)}. Nearer to chance is better.")
+    for line in leak_lines(evaluation):
+        section.text(f"Leak: {line}.")
     for note in evaluation.notes:
         section.text(f"Note: {note}.")
 
@@ -241,20 +315,3 @@ def _picture(section: Section, name: str, picture: np.ndarray, alt: str, caption
     section.picture(picture, alt, caption)
     if folder is not None:
         write_png(folder / f"{name}.png", picture)
-
-
-def text_table(table: Table) -> Sequence[str]:
-    """A table as aligned lines of text; ``*`` marks numbers that are better than the model's."""
-    head = [table.corner, *(column.name for column in table.columns)]
-    lines = [
-        [line.name, *(f"{'*' if 'beats' in cell.classes else ''}{cell.text}" for cell in line.cells)]
-        for line in table.lines
-    ]
-    widths = [max(len(row[k]) for row in [head, *lines]) for k in range(len(head))]
-    return [
-        "  ".join(
-            text.rjust(width) if k else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *lines]
-    ]
