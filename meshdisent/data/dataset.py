@@ -15,7 +15,15 @@ import numpy as np
 import scipy.sparse as sparse
 from jaxtyping import Bool, Float, Float32, Int
 
-from meshdisent.data.faces_file import blocks, open_faces, read_attributes, read_labels, read_scans
+from meshdisent.data.faces_file import (
+    blocks,
+    damage_as_error,
+    open_faces,
+    read_attributes,
+    read_labels,
+    read_scans,
+    read_vertices_hash,
+)
 from meshdisent.data.faces_writer import Attribute, DatasetWriter, FullResolution, Transforms, hash_vertices
 from meshdisent.data.labels import SPLITS, UNKNOWN, Labels, split_index
 from meshdisent.errors import DataError, MeshError
@@ -82,7 +90,7 @@ class ScanDataset:
         ------
         DataError : If the file is absent, damaged, of another format, or inconsistent.
         """
-        with open_faces(path) as file:
+        with damage_as_error(path), open_faces(path) as file:
             labels = read_labels(file, str(path))
             regions = {name: file[f"topology/regions/{name}"][...] for name in file.get("topology/regions", {})}
             try:
@@ -93,7 +101,6 @@ class ScanDataset:
             transforms = None
             if "transform" in file:
                 transforms = Transforms(*(file[f"transform/{name}"][...] for name in Transforms._fields))
-            stored_hash = file.attrs.get("vertices_hash")
             return cls(
                 topology,
                 labels,
@@ -101,7 +108,7 @@ class ScanDataset:
                 path=str(Path(path).absolute()),
                 transforms=transforms,
                 attributes=read_attributes(file),
-                vertices_hash=stored_hash if isinstance(stored_hash, str) else None,
+                vertices_hash=read_vertices_hash(file, str(path)),
             )
 
     @classmethod
@@ -112,12 +119,12 @@ class ScanDataset:
         subject_names: Sequence[str],
         expression_names: Sequence[str | None] | None = None,
         *,
-        template: Float[np.ndarray, "vertex 3"] | None = None,
+        template: Float[np.ndarray, "reference 3"] | None = None,
         regions: Mapping[str, Int[np.ndarray, " member"]] | None = None,
         frame: Sequence[int] | None = None,
         split: Sequence[str] | None = None,
         neutral: str = "neutral",
-        truth: Mapping[str, Float[np.ndarray, "vertex 3"]] | None = None,
+        truth: Mapping[str, Float[np.ndarray, "..."]] | None = None,
         attributes: Mapping[str, Attribute] | None = None,
     ) -> "ScanDataset":
         """Make a dataset in memory.
@@ -147,9 +154,15 @@ class ScanDataset:
             raise DataError(f"Scan {row} has a coordinate that is not finite; wanted finite millimeters. Leave it out.")
         if len(subject_names) != len(vertices):
             raise DataError(f"{len(subject_names)} subject names for {len(vertices)} scans; give one to each scan.")
+        reference = np.asarray(vertices[0] if template is None else template, np.float64)
+        if len(reference) != vertices.shape[1]:
+            raise DataError(
+                f"The template has {len(reference)} vertices and the scans {vertices.shape[1]}; wanted the same. "
+                "Give the template that the scans are registered to."
+            )
         labels = Labels.from_names(subject_names, expression_names, frame=frame, split=split, neutral=neutral)
         return cls(
-            Topology(np.asarray(vertices[0] if template is None else template, np.float64), faces, dict(regions or {})),
+            Topology(reference, faces, dict(regions or {})),
             labels,
             np.ascontiguousarray(vertices, dtype=np.float32),
             truth=truth_array(truth, labels.subjects, vertices.shape[1]) if truth else None,
@@ -199,7 +212,8 @@ class ScanDataset:
     def truth(self) -> Float32[np.ndarray, "subject vertex 3"] | None:
         """(S, V, 3) True neutrals in mm where they are known; NaN rows for subjects without one; None if none is."""
         file = self._open()
-        return file["neutral/truth"][...].astype(np.float32) if "neutral/truth" in file else None
+        with damage_as_error(self.path or ""):
+            return file["neutral/truth"][...].astype(np.float32) if "neutral/truth" in file else None
 
     def neutrals(self) -> tuple[Float32[np.ndarray, "subject vertex 3"], Bool[np.ndarray, " subject"]]:
         """Face of each subject at rest, and whether it is known: the true one, else its scan of the neutral expression.
@@ -278,12 +292,13 @@ class ScanDataset:
         """The template before decimation and the map from it to this topology; None if nothing was decimated."""
         if self.path is None or "topology/full" not in self._open():
             return None
-        group = self._open()["topology/full"]
-        entries = (group["map/weight"][...], (group["map/row"][...], group["map/column"][...]))
-        shape = (self.topology.vertex_count, len(group["template"]))
-        return FullResolution(
-            group["template"][...], group["faces"][...].astype(np.int64), sparse.csr_array(entries, shape=shape)
-        )
+        with damage_as_error(self.path):
+            group = self._open()["topology/full"]
+            entries = (group["map/weight"][...], (group["map/row"][...], group["map/column"][...]))
+            shape = (self.topology.vertex_count, len(group["template"]))
+            return FullResolution(
+                group["template"][...], group["faces"][...].astype(np.int64), sparse.csr_array(entries, shape=shape)
+            )
 
     def summary(self) -> dict[str, Any]:
         """Counts: scans, subjects, expressions, frames, vertices, faces, and the scans and subjects of each split."""
@@ -354,7 +369,7 @@ class ScanDataset:
 
 
 def truth_array(
-    truth: Mapping[str, Float[np.ndarray, "vertex 3"]], subjects: Sequence[str], vertex_count: int
+    truth: Mapping[str, Float[np.ndarray, "..."]], subjects: Sequence[str], vertex_count: int
 ) -> Float32[np.ndarray, "subject vertex 3"]:
     """(S, V, 3) True neutrals in the order of the subject table, NaN where none is known."""
     found = np.full((len(subjects), vertex_count, 3), np.nan, np.float32)

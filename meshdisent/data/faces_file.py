@@ -5,7 +5,9 @@ The file is plain HDF5, readable with h5py alone: numbers and UTF-8 strings, no 
 """
 
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +46,28 @@ def open_faces(path: str | os.PathLike) -> h5py.File:
             f"{path} is no HDF5 file; wanted a file of scans, as meshdisent prepare writes it. "
             f"Check the name, or prepare it (meshdisent prepare LAYOUT RAW --out {path})."
         )
-    try:
+    with damage_as_error(path):
         file = h5py.File(path, "r", locking="best-effort")
-    except OSError as error:
+        try:
+            _check_format(file, str(path))
+            _check_arrays(file, str(path))
+        except BaseException:
+            file.close()
+            raise
+    return file
+
+
+@contextmanager
+def damage_as_error(where: str | os.PathLike) -> Iterator[None]:
+    """Turn whatever HDF5 raises on a damaged file into a :class:`DataError` that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
         raise DataError(
-            f"{path} is damaged or cut short ({_first_line(error)}); wanted a whole file of scans. "
+            f"{where} is damaged or cut short ({reason}); wanted a whole file of scans. "
             "Copy it again, or prepare it again (meshdisent prepare)."
         ) from error
-    try:
-        _check_format(file, str(path))
-        _check_arrays(file, str(path))
-    except (DataError, KeyboardInterrupt):
-        file.close()
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        file.close()
-        raise _damaged(path, error) from error
-    return file
 
 
 def read_labels(file: h5py.File, where: str) -> Labels:
@@ -84,7 +91,16 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
     for name, value in file.attrs.items():
         plain = value.item() if isinstance(value, np.generic) else value
         if name not in OWN_ATTRIBUTES and isinstance(plain, str | int | float | bool):
+            f"{name} {plain}".encode()  # bytes that are no UTF-8 come as surrogates, which nothing can write
             found[name] = plain
+    return found
+
+
+def read_vertices_hash(file: h5py.File, where: str) -> str | None:
+    """The stored hash of all coordinates; None if the file has none."""
+    found = file.attrs.get("vertices_hash")
+    if found is not None and not re.fullmatch("[0-9a-f]{64}", str(found)):
+        raise DataError(f"{where}: vertices_hash is {found!r}; wanted 64 hexadecimal digits. {AGAIN}")
     return found
 
 
@@ -98,14 +114,12 @@ def read_scans(file: h5py.File, rows: Int[np.ndarray, " scan"], where: str) -> F
     source = file["vertices"]
     wanted, inverse = np.unique(rows, return_inverse=True)
     found = np.empty((len(wanted), *source.shape[1:]), np.float32)
-    try:
-        start = 0
+    start = 0
+    with damage_as_error(where):
         for stop in [*(np.flatnonzero(np.diff(wanted) > 1) + 1), len(wanted)]:
             if stop > start:
                 source.read_direct(found, np.s_[wanted[start] : wanted[stop - 1] + 1], np.s_[start:stop])
             start = stop
-    except (OSError, RuntimeError) as error:
-        raise _damaged(where, error) from error
     if not np.isfinite(found).all():
         row = wanted[~np.isfinite(found).all(axis=(1, 2))][0]
         raise DataError(f"{where}: scan {row} has a coordinate that is not finite; wanted finite millimeters. {AGAIN}")
@@ -233,7 +247,9 @@ def _array(file: h5py.File, name: str, where: str, kind: str, shape: tuple[int |
 
 
 def _finite(array: h5py.Dataset, name: str, where: str) -> None:
-    if not np.isfinite(array[...]).all():
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(array[...].astype(np.float32)).all()
+    if not is_finite:
         raise DataError(f"{where}: {name} has a value that is not finite; wanted finite numbers. {AGAIN}")
 
 
@@ -242,14 +258,3 @@ def _indices(array: h5py.Dataset, name: str, where: str, limit: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= limit):
         wrong = index.min() if index.min() < 0 else index.max()
         raise DataError(f"{where}: {name} holds the index {wrong}; wanted 0 to {limit - 1}. {AGAIN}")
-
-
-def _damaged(where: str | os.PathLike, error: Exception) -> DataError:
-    return DataError(
-        f"{where} is damaged ({_first_line(error)}); wanted a whole file of scans. "
-        "Copy it again, or prepare it again (meshdisent prepare)."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].strip()

@@ -157,7 +157,10 @@ class DatasetWriter:
             )
         labels.check(self.path)
         for name, table in (("subjects", labels.subjects), ("expressions", labels.expressions)):
-            self._file.create_dataset(name, data=np.array(table, dtype=object), dtype=h5py.string_dtype("utf-8"))
+            names = [entry.encode() for entry in table]
+            # Of fixed length: then they lie in the array itself, and not as objects in a heap without checksums.
+            kind = h5py.string_dtype("utf-8", length=max([1, *map(len, names)]))
+            self._file.create_dataset(name, data=np.array(names, dtype=kind), dtype=kind)
         for name, index in (("subject", labels.subject), ("expression", labels.expression), ("frame", labels.frame)):
             self._file[name] = index.astype("<i4" if name != "frame" else "<i8")
         self._file["split"] = labels.split.astype("i1")

@@ -159,8 +159,8 @@ class _Findings:
             or self.frame.saved_share > _MUCH_SAVED
         ):
             yield (
-                f"the scans do not share a frame (half of them are shifted by {self.frame.shift_mm:.1f} mm and turned by "
-                f"{self.frame.turn_degrees:.1f} degrees or more): prepare again with --align rigid"
+                f"the scans do not share a frame (half of them are shifted by {self.frame.shift_mm:.1f} mm and turned "
+                f"by {self.frame.turn_degrees:.1f} degrees or more): prepare again with --align rigid"
             )
 
     def _neutral_warnings(self) -> Iterator[str]:
@@ -174,7 +174,7 @@ class _Findings:
                 for subject, mm, other in zip(subjects[is_odd], neutral_mm[is_odd], others_mm[is_odd], strict=True)
             ]
             if names:
-                yield f"{len(names)} subjects have a neutral that does not look neutral: {_some(names)}; check the labels"
+                yield f"{len(names)} subjects have a neutral that is not neutral: {_some(names)}; check the labels"
         if scans.truth is not None:
             both = np.flatnonzero((scans.neutral_row >= 0) & ~np.isnan(scans.truth[:, 0, 0]))
             found = scans.vertices(scans.neutral_row[both])
@@ -223,7 +223,7 @@ def _label_warnings(scans: ScanDataset) -> Iterator[str]:
     has_truth = np.zeros(len(scans.subjects), bool) if scans.truth is None else ~np.isnan(scans.truth[:, 0, 0])
     without = [scans.subjects[k] for k in np.flatnonzero((scans.neutral_row < 0) & ~has_truth)]
     if len(without) == len(scans.subjects):
-        yield "no subject has a neutral; name the expression at rest (meshdisent prepare ... --neutral NAME) if there is one"
+        yield "no subject has a neutral; if one expression is at rest, prepare again with --neutral NAME"
     elif without:
         yield f"{len(without)} subjects have no neutral: {_some(without)}"
     names, times = np.unique(np.array(scans.names(), dtype=object), return_counts=True)
