@@ -4,7 +4,12 @@
 three faces; ``model``, a linear model of them, which also lies in ``folder / "model.safetensors"``.
 """
 
+import os
+
 import pytest
+
+# As the command line does (cli/main.py): waiting threads must not spin on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +51,7 @@ def _example_names(request):
 
     names = request.getfixturevalue("doctest_namespace")
     names.update(np=np, torch=torch, folder=request.getfixturevalue("tmp_path"))
-    source = request.node.dtest.docstring
+    source = "".join(example.source for example in request.node.dtest.examples)
     if "scans" in source or "model" in source:
         names["scans"] = request.getfixturevalue("example_scans")
     if "model" in source:

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     from meshdisent.quickstart import quickstart
-    from meshdisent.show.evaluation_report import evaluation_text
+    from meshdisent.show.evaluation_report import evaluation_table, text_table
 
     result = quickstart(
         given.out,
@@ -49,6 +49,6 @@ def main(arguments: list[str]) -> int:
         vertex_count=given.vertices,
         overwrite=given.overwrite,
     )
-    print(evaluation_text(result.evaluation))
+    print("\n".join(text_table(evaluation_table(result.evaluation))))
     print(f"\n{result.report}: open it in a browser. All this took {result.seconds / 60:.1f} minutes.")
     return 0
