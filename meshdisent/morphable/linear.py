@@ -88,6 +88,13 @@ class LinearModel(MorphableModel):
     trainable: ClassVar[bool] = False
     config_class: ClassVar[type] = LinearConfig
 
+    rest: Tensor
+    identity_basis: Tensor
+    expression_basis: Tensor
+    center: Tensor
+    encoder: Tensor
+    offset: Tensor
+
     def __init__(self, config: LinearConfig, topology: Topology, parts: LinearParts):
         super().__init__(topology, len(parts.identity_basis), len(parts.expression_basis))
         self.config = config
@@ -158,9 +165,9 @@ def solve(scans: ScanDataset, neutrals: Float[np.ndarray, "subject vertex 3"], c
         ],
         dim=1,
     )  # (N, I + E): the codes that each training scan should get
-    bases = tuple(d * s[:, None] for d, s in zip(directions, spread, strict=True))
+    bases = [d * s[:, None] for d, s in zip(directions, spread, strict=True)]
     center, encoder, offset = ENCODERS[config.encoder](shown, wanted, rest, torch.cat(bases), config)
-    return LinearParts(rest, *bases, center, encoder, offset)
+    return LinearParts(rest, bases[0], bases[1], center, encoder, offset)
 
 
 Encoding = tuple[Tensor, Tensor, Tensor]

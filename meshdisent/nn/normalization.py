@@ -39,7 +39,9 @@ class Normalization(nn.Module):
         A coordinate that never changes gets a thousandth of the mean deviation; the published code divides by zero.
         """
         if len(scans) < 2:
-            raise DataError(f"Normalization got {len(scans)} training scans; wanted at least 2. Add scans to the split.")
+            raise DataError(
+                f"Normalization got {len(scans)} training scans; wanted at least 2. Add scans to the split."
+            )
         mean = scans.mean(axis=0, dtype=np.float64)
         deviation = scans.std(axis=0, ddof=1, dtype=np.float64)
         whole = float(np.sqrt((deviation**2).mean()))
