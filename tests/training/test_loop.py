@@ -174,6 +174,25 @@ def test_patience_counts_validations_without_a_better_figure(scans, recipe, monk
     assert (result.steps, result.stopped_because) == (20, "patience")
 
 
+def test_steps_are_taken_in_training_mode_and_figures_in_evaluation_mode(scans, recipe, monkeypatch):
+    modes = []
+    judge, encode = TinyAutoencoder.judge, TinyAutoencoder.encode
+
+    def judging(self, batch, generator):
+        modes.append(("step", self.training))
+        return judge(self, batch, generator)
+
+    def encoding(self, vertices):
+        modes.append(("figures", self.training)) if not torch.is_grad_enabled() else None
+        return encode(self, vertices)
+
+    monkeypatch.setattr(TinyAutoencoder, "judge", judging)
+    monkeypatch.setattr(TinyAutoencoder, "encode", encoding)
+    run_recipe(recipe(steps=3, validate_steps=1), scans, progress=False)
+    assert modes[:4] == [("step", True), ("figures", False), ("step", True), ("figures", False)]
+    assert ("figures", True) not in modes
+
+
 def test_minutes_end_training_by_the_clock(scans, recipe, monkeypatch):
     clock = iter(range(10_000))
     monkeypatch.setattr(loop_module, "perf_counter", lambda: float(next(clock)))

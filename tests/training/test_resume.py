@@ -18,6 +18,7 @@ from tiny_autoencoder import TinyAutoencoder, tiny_scans
 from meshdisent.errors import DataError, MeshdisentError, ModelFileError, RecipeError, TopologyError, UsageError
 from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.training import batches as batches_module
+from meshdisent.training import loop as loop_module
 from meshdisent.training.checkpoint import read_checkpoint
 from meshdisent.training.loop import run_recipe
 from meshdisent.training.progress import Interrupted
@@ -326,6 +327,45 @@ def test_another_number_of_threads_is_said_when_resuming(scans, recipe, tmp_path
     run_recipe(recipe(steps=2, threads=1), scans, tmp_path / "run", progress=False)
     run_recipe(recipe(steps=2, threads=2), scans, tmp_path / "run", resume=True, progress=False)
     assert "made with 1 threads and goes on with 2" in capsys.readouterr().err
+
+
+def test_the_best_weights_of_before_the_stop_are_not_forgotten(scans, recipe, tmp_path, stop_at, monkeypatch):
+    """The figure gets worse with each step, so the first validation, long before the stop, stays the best."""
+    measured = []
+
+    def worse_each_time(model, scans, limit=None):
+        measured.append(1)
+        return {"E_avd": float(len(measured))}
+
+    monkeypatch.setattr(loop_module, "validate", worse_each_time)
+    settings = recipe(steps=20, validate_steps=5, keep_best=True)
+    stop_at(signal.SIGTERM, 14)
+    with pytest.raises(Interrupted):
+        run_recipe(settings, scans, tmp_path / "run", progress=False)
+    result = run_recipe(settings, scans, tmp_path / "run", resume=True, progress=False)
+    five = run_recipe(recipe(steps=5, validate_steps=5), scans, progress=False)
+    assert torch.equal(result.model.encoder.weight, five.model.encoder.weight)
+
+
+def test_rows_of_the_log_after_the_checkpoint_are_written_anew(scans, recipe, tmp_path, stop_at):
+    """Killed after a validation and before the next checkpoint: the row is in the log, the step is not in the file."""
+    settings = recipe(steps=9, validate_steps=2)
+    run_recipe(settings, scans, tmp_path / "straight", progress=False)
+    stop_at(signal.SIGTERM, 5)
+    with pytest.raises(Interrupted):
+        run_recipe(settings, scans, tmp_path / "killed", progress=False)
+    with open(tmp_path / "killed" / "log.jsonl", "a") as log:
+        log.write('{"step": 6, "seconds": 1.0}\n')
+    run_recipe(settings, scans, tmp_path / "killed", resume=True, progress=False)
+    assert_same_run(tmp_path / "straight", tmp_path / "killed")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(scans, run):
+    folder, settings = run
+    for name in (".checkpoint.new.x1.partial.safetensors", ".log.x2.partial.jsonl", ".notes.x3.partial.txt"):
+        (folder / name).write_text("half")
+    run_recipe(settings, scans, folder, resume=True, progress=False)
+    assert [p.name for p in folder.glob(".*.partial.*")] == [".notes.x3.partial.txt"], "only what is ours"
 
 
 def test_a_uniform_sampler_resumes_too(scans, recipe, tmp_path, stop_at):
