@@ -32,14 +32,16 @@ def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Floa
     TopologyError : If a scan has another vertex count, or faces that are not the model's.
     MeshError : If something is no scan.
     """
-    is_several = isinstance(scans, list) or (isinstance(scans, np.ndarray) and scans.ndim == 3)
+    is_several = isinstance(scans, list) or getattr(scans, "ndim", 0) == 3  # arrays and tensors
     found = [_vertices_and_faces(scan) for scan in (scans if is_several else [scans])]
     if not found:
         raise MeshError("No scan was given; wanted at least one.")
     for number, (vertices, faces) in enumerate(found):
         name = where if len(found) == 1 else f"{where} {number}"
-        if vertices.ndim != 2 or vertices.shape[1] != 3:
-            raise MeshError(f"{name} is an array of shape {vertices.shape}; wanted (V, 3), vertices in mm.")
+        if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind not in "fiu":
+            raise MeshError(
+                f"{name} is an array of {vertices.dtype} of shape {vertices.shape}; wanted (V, 3), vertices in mm."
+            )
         model.check_scan(len(vertices), faces, name)
         if not np.isfinite(vertices).all():
             raise MeshError(
@@ -71,9 +73,7 @@ def transfer(model: MorphableModel, identity: Any, expressions: Any, keep_detail
     keep_detail : Keep the detail of the scan ``identity``.
     """
     _need_split(model, "transfer")
-    subject = as_scans(model, identity, "the identity scan")
-    if len(subject) != 1:
-        raise UsageError(f"transfer got {len(subject)} identity scans; wanted one. Call it once for each subject.")
+    subject = _one_scan(model, identity, "identity")
     shown = _encode(model, as_scans(model, expressions, "the expression scan")).expression
     repeated = np.repeat(subject, len(shown), axis=0)
     changed = _changed(
@@ -129,19 +129,27 @@ def sample(
     """
     if count < 1:
         raise UsageError(f"sample got a count of {count}; wanted at least 1.")
+    if identity is not None or expression is not None:
+        _need_split(model, "draw only one of them")
     prior = model.prior()
     drawn = prior.sample(count, torch.Generator().manual_seed(seed))
     people = prior.identity_mean + spread * (drawn.identity - prior.identity_mean)
     shown = prior.expression_mean + spread * (drawn.expression - prior.expression_mean)
     if identity is not None:
-        people = _encode(model, as_scans(model, identity, "the identity scan")).identity[:1].expand(count, -1)
+        people = _encode(model, _one_scan(model, identity, "identity")).identity.expand(count, -1)
     if isinstance(expression, str) and expression == "neutral":
-        _need_split(model, "sample neutral faces")
         with torch.no_grad():
             return _meshes(model, model.neutral(people).float().cpu().numpy())
     if expression is not None:
-        shown = _encode(model, as_scans(model, expression, "the expression scan")).expression[:1].expand(count, -1)
+        shown = _encode(model, _one_scan(model, expression, "expression")).expression.expand(count, -1)
     return _meshes(model, _decode(model, Codes(people, shown)))
+
+
+def _one_scan(model: MorphableModel, scan: Any, factor: str) -> Float[np.ndarray, "1 vertex 3"]:
+    found = as_scans(model, scan, f"the {factor} scan")
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} {factor} scans were given; wanted one. Call the function once for each.")
+    return found
 
 
 def _vertices_and_faces(scan: Any) -> tuple[np.ndarray, np.ndarray | None]:

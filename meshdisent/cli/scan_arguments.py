@@ -2,12 +2,13 @@
 
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from meshdisent.errors import MeshdisentError
+from meshdisent.errors import DataError, MeshdisentError
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
@@ -33,10 +34,10 @@ def read_scan(text: str, model: "MorphableModel") -> NamedScan:
 
     found = re.fullmatch(r"(.+\.(?:h5|hdf5)):(.+)", text)
     if found is None:
-        from pathlib import Path
-
         from meshdisent.mesh.mesh import Mesh
 
+        if Path(text).suffix in (".h5", ".hdf5"):
+            raise DataError(f"{text} is a dataset; wanted one scan of it. Write {text}:SUBJECT/EXPRESSION.")
         return NamedScan(Path(text).stem, as_scans(model, Mesh.read(text), text)[0])
     scans = _dataset(found[1])
     vertices = scans.vertices(np.array([scans.scan(found[2])]))[0]
@@ -50,29 +51,46 @@ def read_scans(texts: tuple[str, ...], model: "MorphableModel") -> tuple[list[Na
     ------
     MeshdisentError : The first reason, if no scan can be used.
     """
-    scans: list[NamedScan] = []
+    scans: dict[str, NamedScan] = {}
     reasons: list[MeshdisentError] = []
     for text in texts:
         try:
-            scans.append(read_scan(text, model))
+            scans[text] = read_scan(text, model)
         except MeshdisentError as error:
             reasons.append(error)
     if not scans:
         raise reasons[0]
     for reason in reasons:
         print(f"meshdisent: left out: {' '.join(str(reason).split())}", file=sys.stderr)
-    return _with_different_names(scans), len(reasons)
+    names = different_names({text: scan.name for text, scan in scans.items()})
+    return [NamedScan(names[text], scan.vertices) for text, scan in scans.items()], len(reasons)
 
 
-def _with_different_names(scans: list[NamedScan]) -> list[NamedScan]:
-    """Number the scans whose names stand twice, so that no result covers another."""
-    names = [scan.name for scan in scans]
-    return [
-        scan
-        if names.count(scan.name) == 1
-        else NamedScan(f"{scan.name}-{names[: k + 1].count(scan.name)}", scan.vertices)
-        for k, scan in enumerate(scans)
-    ]
+def different_names(names: dict[str, str]) -> dict[str, str]:
+    """Tell scans of one name apart by their folder, or by a number, so that no result covers another.
+
+    Parameters
+    ----------
+    names : By path.
+
+    Examples
+    --------
+    >>> different_names({"anna/smile.ply": "smile", "ben/smile.ply": "smile", "ben/grin.ply": "grin"})
+    {'anna/smile.ply': 'anna-smile', 'ben/smile.ply': 'ben-smile', 'ben/grin.ply': 'grin'}
+    """
+    chosen: dict[str, str] = {}
+    for path, name in names.items():
+        is_shared = list(names.values()).count(name) > 1
+        folder = Path(path).parent.name
+        is_telling = folder not in ("", "..") and ".h5:" not in path  # a name from a dataset has its subject already
+        candidate = f"{folder}-{name}" if is_shared and is_telling else name
+        number = 1
+        taken = {*chosen.values(), *(other for other in names.values() if other != name)}
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}-{number}"
+        chosen[path] = candidate
+    return chosen
 
 
 _OPEN: dict[str, "ScanDataset"] = {}

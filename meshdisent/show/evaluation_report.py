@@ -258,7 +258,7 @@ def add_neutrals(
             "neutrals",
             drawn,
             "Scans, their neutral as the model sees it, the true neutral, error maps in mm.",
-            "From the best to the worst of the measured scans in equal steps; people whom the model has not seen.",
+            "From the best to the worst of the measured scans, in equal steps.",
             folder,
         )
 
