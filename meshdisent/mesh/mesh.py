@@ -208,7 +208,8 @@ def _numbers(value: Any, name: str, widths: tuple[int, ...]) -> Float[np.ndarray
     if array.ndim != 2 or array.shape[1] not in widths or array.dtype.kind not in "iuf":
         wanted = " or ".join(f"(n, {width})" for width in widths)
         raise MeshError(f"{name} is {array.dtype} of shape {array.shape}; wanted numbers of shape {wanted}.")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # a signaling NaN warns when it is converted; what matters is checked later
+        return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def _indices(value: Any, name: str, count: int, lowest: int) -> Int[np.ndarray, "face 3"]:

@@ -107,7 +107,8 @@ def _vertices(
     if len(axes) < 3:
         found = ", ".join(each.name for each in element.properties)
         raise MeshError(f"{source}, element vertex: found the properties {found}; wanted x, y and z. Export it again.")
-    vertices = np.stack(axes, axis=1).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signaling NaN says so when it is converted; all NaN are refused below
+        vertices = np.stack(axes, axis=1).astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(vertices).all(axis=1))
     if len(wrong):
         raise MeshError(

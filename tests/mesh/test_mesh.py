@@ -57,6 +57,7 @@ def test_a_mesh_without_faces_is_a_point_cloud():
         ({"vertices": np.zeros((3, 2))}, ["vertices is float64 of shape (3, 2)", "wanted numbers of shape (n, 3)"]),
         ({"vertices": np.array([["a", "b", "c"]])}, ["vertices is <U1", "wanted numbers"]),
         ({"vertices": np.array([[0, 0, 0], [np.nan, 0, 0], [0, np.inf, 0]])}, ["Vertex 1 is [nan", "2 such", "finite"]),
+        ({"vertices": np.full((1, 3), 0x7FA00001, np.uint32).view(np.float32)}, ["Vertex 0 is [nan, nan, nan]"]),
         ({"faces": np.array([[0, 1, 3]])}, ["faces, row 0, is [0, 1, 3]", "wanted 0 ... 2"]),
         ({"faces": np.array([[0, 1, 2], [0, -1, 2]])}, ["faces, row 1, is [0, -1, 2]"]),
         ({"faces": np.array([[0.0, 1.0, 2.0]])}, ["faces is float64", "wanted integers"]),

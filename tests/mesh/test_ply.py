@@ -250,6 +250,7 @@ MIXED = header(counts=(4, 2), encoding="binary_little_endian").encode() + BODY
         (BINARY + b"\x03", ["element face, row 0: found the end of the file (byte 49", "wanted 1 rows"]),
         (BINARY + struct.pack("<B3i", 3, 0, 1, 4), ["face, row 0: found the vertex index 4"]),
         (BINARY + struct.pack("<B3iB", 3, 0, 1, 2, 65), ["found 1 bytes behind the last element (from byte 61"]),
+        (BINARY[:-4] + b"\x01\x00\xa0\x7f" + b"\x03" * 13, ["vertex, row 3: found [0.0, 1.0, nan]"]),  # a signaling NaN
         (MIXED + struct.pack("<B4iB2i", 4, 0, 1, 2, 3, 3, 0, 1), ["element face, row 1: found the end of the file"]),
         (MIXED + struct.pack("<B4iB2i", 4, 0, 1, 2, 3, 2, 0, 1), ["element face, row 1: found 2 corners"]),
         (MIXED + struct.pack("<B4iB3i", 4, 0, 1, 2, 3, 3, 0, 1, -7), ["face, row 1: found the vertex index -7"]),
