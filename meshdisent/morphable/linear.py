@@ -98,8 +98,13 @@ class LinearModel(MorphableModel):
     def __init__(self, config: LinearConfig, topology: Topology, parts: LinearParts):
         super().__init__(topology, len(parts.identity_basis), len(parts.expression_basis))
         self.config = config
-        for field, value in parts._asdict().items():
-            self.register_buffer(field, value.float())
+        flat, size = 3 * topology.vertex_count, self.identity_size + self.expression_size
+        bases = (self.identity_size, flat), (self.expression_size, flat)
+        shapes = ((flat,), *bases, (flat,), (flat, size), (size,))
+        for name, value, shape in zip(LinearParts._fields, parts, shapes, strict=True):
+            if value.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted {shape}")
+            self.register_buffer(name, value.float())
 
     @classmethod
     def fit(cls, scans: ScanDataset, recipe: "Recipe | LinearConfig | None" = None) -> "LinearModel":

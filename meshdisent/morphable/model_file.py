@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -28,6 +29,11 @@ def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") ->
     162
     """
     path = find_model(path_or_name)
+    if _starts_with(path, b"PK"):
+        raise ModelFileError(
+            f"{path} is a ZIP, as WSDF's published program saves; wanted a meshdisent model file. "
+            "Open it with its template (meshdisent.morphable.published.load_published) and save the model."
+        )
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != "meshdisent.model":
         raise ModelFileError(
@@ -60,7 +66,7 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
         model.card = ModelCard(**json.loads(metadata.get("card", "{}")))
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MeshdisentError) as error:
         raise ModelFileError(
-            f"{path} is not a whole {class_name} model ({type(error).__name__}: {error}). "
+            f"{path} is not a whole {class_name} model ({type(error).__name__}: {shorten(str(error), 300)}). "
             "Copy the file again, or train the model again."
         ) from error
     if topology.template_hash != metadata.get("template_hash"):
@@ -87,3 +93,8 @@ def find_model(path_or_name: str | os.PathLike) -> Path:
     raise ModelFileError(
         f"{path_or_name} is {what}. Models in the zoo: {', '.join(zoo_names(with_weights=True)) or 'none'}."
     )
+
+
+def _starts_with(path: Path, beginning: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(beginning)) == beginning

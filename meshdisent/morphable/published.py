@@ -1,9 +1,9 @@
 """Models as WSDF's published program saves them: read without running anything in them, given back as a WSDF.
 
 The file is a ZIP of ``param.pth`` (encoder, decoder, bank and normalization, each a dict of tensors) and
-``config.yaml`` (the settings). The template and its faces are not in it, so they are asked for. The bank is left out, as
-in every model file. The training scans are not there either, so the prior is the standard normal one and no vertex counts
-as moving, until :meth:`~meshdisent.morphable.contract.MorphableModel.calibrate` is shown some.
+``config.yaml`` (the settings). The template and its faces are not in it, so they are asked for. The bank is left out,
+as in every model file. The training scans are not there either, so the prior is the standard normal one and no vertex
+counts as moving, until :meth:`~meshdisent.morphable.contract.MorphableModel.calibrate` is shown some.
 
 Examples
 --------
@@ -19,6 +19,7 @@ import pickletools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def load_published(
         raise
     except (MeshdisentError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ModelFileError(
-            f"{path} is not a whole published model ({type(error).__name__}: {error}). {_WANTED}"
+            f"{path} is not a whole published model ({type(error).__name__}: {shorten(str(error), 300)}). {_WANTED}"
         ) from error
     _check_spirals(model, str(path))
     return model.eval()
@@ -156,7 +157,7 @@ def _tensors(content: bytes, where: str) -> dict[str, dict[str, Tensor]]:
     except ModelFileError:
         raise
     except Exception as error:  # a damaged pickle fails in whatever way its next byte says
-        raise ModelFileError(f"{where} could not be read as tensors ({error}). {_WANTED}") from error
+        raise ModelFileError(f"{where} could not be read as tensors ({shorten(str(error), 300)}). {_WANTED}") from error
     if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
         raise ModelFileError(f"{where} is no dict of named tensors. {_WANTED}")
     for part, state in parts.items():

@@ -5,9 +5,11 @@ safetensors notices a file that is too short, but not one with a flipped bit.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,6 +47,7 @@ def write_tensors(
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        _sort_texts(aside)
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -91,6 +94,18 @@ def topology_from_tensors(tensors: Mapping[str, Tensor]) -> Topology:
         faces=tensors["topology/faces"].numpy(),
         regions={k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)},
     )
+
+
+def _sort_texts(path: Path) -> None:
+    """Put the texts in alphabetical order: safetensors takes any order, so equal models would differ in bytes."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        head = json.loads(file.read(length))
+        head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+        text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        if len(text) == length:
+            file.seek(8)
+            file.write(text)
 
 
 def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:

@@ -124,8 +124,8 @@ class WSDFConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.mixing <= 1 or (self.mixing > 0 and self.bank.start == "mean_scan"):
             raise RecipeError(
-                f"mixing is {self.mixing} with a bank that starts from {self.bank.start}; wanted a share from 0 to 1, and "
-                "entries that know the subjects from the start. Set config.bank.start to mode, or config.mixing to 0."
+                f"mixing is {self.mixing} with a bank that starts from {self.bank.start}; wanted a share from 0 to 1, "
+                "and entries that know the subjects. Set config.bank.start to mode, or config.mixing to 0."
             )
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for name in ("identity_size", "expression_size", "fused_size"):
@@ -342,7 +342,8 @@ class WSDF(MorphableModel):
                 "Continue its run with --resume, or train anew."
             )
         loss = self.config.loss
-        shown, at_rest, is_own = batch.vertices, self.bank(batch.subject), slice(None)
+        shown, at_rest = batch.vertices, self.bank(batch.subject)
+        is_own: Tensor | slice = slice(None)
         if pairs is not None:
             shown, at_rest = mix_people(shown, at_rest, self.normalization.mean, pairs)
             is_own = ~pairs.is_mixed

@@ -48,7 +48,7 @@ def test_three_steps_are_the_published_ones(golden):
             # The published scores of the Re-coupler are rounded to single precision, ours are not.
             "step*.loss_jac_f32": 2e-5,
             "step*.loss_all_f32": 2e-5,
-            # Before an instance norm the gradient of a bias is 0 up to rounding: compare where it leads, not what it is.
+            # Before an instance norm the gradient of a bias is 0 up to rounding: where it leads is compared, not it.
             "step*.grad_f64.Encoder.*conv.layer.bias": 1e3,
             "step*.sum.Encoder.*conv.layer.bias": 1e-8,
             "step*.param_f64.Encoder.*conv.layer.bias": 1e-8,

@@ -1,0 +1,69 @@
+"""Thirty small scans, and a tiny configuration of every model, for all tests of models."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from meshdisent.data.dataset import ScanDataset
+from meshdisent.morphable.linear import LinearConfig
+from meshdisent.morphable.wsdf import HierarchyConfig, WSDFConfig
+from meshdisent.nn.spiral import SpiralEncoderConfig
+
+EXPRESSIONS = ("neutral", "smile", "frown", "open", "pout")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny matrices on several threads take many times as long when other work is going on."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_scans(shapes) -> ScanDataset:
+    """Six people with five expressions on a sphere of 162 vertices (mm): four to train, one to validate, one to test.
+
+    People are bumps all over; expressions are bumps on the lower half. True neutrals are known.
+    """
+    vertices, faces = shapes.sphere(2)
+    random = np.random.default_rng(0)
+    centers = vertices[random.choice(len(vertices), 8, replace=False)]
+    bumps = np.exp(-4 * ((vertices[:, None] - centers) ** 2).sum(axis=2))  # (V, 8)
+    is_low = 1 / (1 + np.exp(8 * (vertices[:, 1:2] + 0.3)))  # (V, 1) smooth
+    who = random.normal(0, 3, (6, 8)) @ bumps.T  # (6, V)
+    what = random.normal(0, 3, (5, 8)) @ (is_low * bumps[:, ::-1]).T
+    what[0] = 0.0
+    height = who[:, None] + what[None] * random.uniform(0.8, 1.2, (6, 5, 1))
+    rest = 80 * vertices + who[..., None] * vertices
+    scans = 80 * vertices + height[..., None] * vertices + random.normal(0, 0.02, (6, 5, 162, 3))
+    names = [f"person {s}" for s in range(6)]
+    return ScanDataset.from_arrays(
+        scans.reshape(30, 162, 3),
+        faces,
+        np.repeat(names, 5).tolist(),
+        list(EXPRESSIONS) * 6,
+        template=80 * vertices,
+        split=["train"] * 20 + ["val"] * 5 + ["test"] * 5,
+        truth=dict(zip(names, rest, strict=True)),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> dict[str, Any]:
+    """A configuration of every model that trains in moments, by the model's name."""
+    return {
+        "linear": LinearConfig(identity_size=3, expression_size=2),
+        "wsdf": WSDFConfig(
+            identity_size=3,
+            expression_size=2,
+            fused_size=8,
+            hidden=(12,),
+            encoder=SpiralEncoderConfig(channels=(4, 6, 8, 8, 8), feature=12),
+            hierarchy=HierarchyConfig(factors=(4.0, 4.0)),
+        ),
+    }
