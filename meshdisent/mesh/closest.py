@@ -109,7 +109,8 @@ def _closest_on_triangle(points: np.ndarray, corners: np.ndarray) -> tuple[np.nd
     with np.errstate(divide="ignore", invalid="ignore"):  # a degenerate triangle has no inside, only edges
         second, third = (c * u - b * v) / area, (a * v - b * u) / area
         is_inside = (area > 0) & (second >= 0) & (third >= 0) & (second + third <= 1)
-    inside = np.stack([1 - second - third, second, third], axis=1)[is_inside]
+    first = np.maximum(1 - second - third, 0.0)  # by rounding it may be below zero where second + third is 1
+    inside = np.stack([first, second, third], axis=1)[is_inside]
     squared = ((points[is_inside] - np.einsum("pk,pkd->pd", inside, corners[is_inside])) ** 2).sum(axis=1)
     # On the plane's inside the foot is closer than any edge, except by rounding in slivers.
     is_closer = squared <= best_squared[is_inside]

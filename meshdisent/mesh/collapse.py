@@ -125,11 +125,9 @@ class _Surface:
         # an inner edge from border to border: it would be pinched to a point.
         if len(common) != (1 if both_at_border else 2):
             return False
+        # What is left around the vertex: the last triangle and the last tetrahedron do not collapse.
         valence = len(near_one) + len(near_other) - 2 - len(common)
-        if valence < (2 if self.is_border[one] or self.is_border[other] else 3):
-            return False
-        # A common neighbor loses a face: it must keep one (border) or three (inside).
-        return all(len(self.neighbors[third]) > (2 if self.is_border[third] else 3) for third in common)
+        return valence >= (2 if self.is_border[one] or self.is_border[other] else 3)
 
     def _collapse(self, kept: int, removed: int) -> None:
         for third in self.neighbors[removed]:

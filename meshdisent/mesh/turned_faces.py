@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 _FLATTEST = 1e-6  # area over squared longest edge, below which a face counts as degenerate
 _CANDIDATES = 24  # members of a group that are tried; they come by cost, and the good ones come early
+_PASSES = 8  # two or three are enough for almost every surface
 
 
 def is_turned(
@@ -54,13 +55,11 @@ def turn_back(
     ``chosen`` and ``corners`` with as few turned faces as these two moves reach.
     """
     chosen, corners = chosen.copy(), corners.copy()
-    for _ in range(4):
-        if not _choose_again(vertices, normals, chosen, corners, members):
+    for _ in range(_PASSES):
+        has_chosen = _choose_again(vertices, normals, chosen, corners, members)
+        has_swapped = not has_chosen and _swap_edges(vertices, normals, chosen, corners)
+        if not (has_chosen or has_swapped):
             break
-    turned = np.flatnonzero(is_turned(vertices, chosen[corners], normals))
-    if len(turned):
-        _swap_edges(vertices, normals, chosen, corners, turned)
-        _choose_again(vertices, normals, chosen, corners, members)
     return chosen, corners
 
 
@@ -82,10 +81,12 @@ def _choose_again(
     return has_changed
 
 
-def _swap_edges(
-    vertices: np.ndarray, normals: np.ndarray, chosen: np.ndarray, corners: np.ndarray, turned: np.ndarray
-) -> None:
-    """Swap an edge of each turned face with its neighbor where that leaves fewer turned faces, in place."""
+def _swap_edges(vertices: np.ndarray, normals: np.ndarray, chosen: np.ndarray, corners: np.ndarray) -> bool:
+    """Swap an edge of each turned face where that leaves fewer turned faces, in place; whether anything has changed."""
+    turned = np.flatnonzero(is_turned(vertices, chosen[corners], normals))
+    if not len(turned):
+        return False
+    has_changed = False
     face_of_edge = {edge: face for face, corner in enumerate(corners.tolist()) for edge in _edges(corner)}
     for face in turned.tolist():
         for column in range(3):
@@ -104,7 +105,9 @@ def _swap_edges(
                     face_of_edge.pop(edge, None)
                 for index, corner in zip((face, neighbor), after.tolist(), strict=True):
                     face_of_edge |= dict.fromkeys(_edges(corner), index)
+                has_changed = True
                 break
+    return has_changed
 
 
 def _edges(corner: list[int]) -> list[tuple[int, int]]:

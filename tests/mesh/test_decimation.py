@@ -105,6 +105,14 @@ def test_barycentric_points_lie_on_the_surface(shapes):
     assert np.array_equal(result.faces, decimate(vertices, faces, 40).faces)
 
 
+def test_a_point_does_not_jump_to_the_other_side_of_a_thin_sheet(shapes):
+    vertices, faces = shapes.sphere(3)
+    vertices = vertices * [1.0, 1.0, 0.02] + 0.004 * np.random.default_rng(0).normal(size=vertices.shape)
+    result = decimate_barycentric(vertices, faces, 90)
+    kept, normals = decimate(vertices, faces, 90).kept, vertex_normals(vertices, faces)
+    assert (((result.map @ normals) * normals[kept]).sum(axis=1) > 0).all()
+
+
 @BOTH
 def test_twice_is_the_same(shapes, reduce):
     vertices, faces = shapes.drawn(11)
@@ -120,7 +128,7 @@ def test_the_unit_does_not_matter(shapes):
 
 
 def test_no_face_is_turned(shapes):
-    for seed in range(8):
+    for seed in (0, 1, 2, 3, 18, 35):  # the last two take more than one pass
         vertices, faces = shapes.shuffled(shapes.grid(14, 14, hole=True, bumps=0.25, seed=seed), seed)
         for count in (120, 60, 40):
             result = decimate(vertices, faces, count)

@@ -170,6 +170,14 @@ def test_the_published_heap_follows_its_rule_to_the_letter(shapes, seed):
     assert np.array_equal(result.kept[0][result.levels[1].faces], expected)
 
 
+def test_of_two_ends_that_cost_alike_the_published_heap_keeps_the_second():
+    # An octahedron: all edges cost alike, so the smallest pair, (0, 2), comes first.
+    points = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
+    corners = [(x, y, z) for x in (0, 1) for y in (2, 3) for z in (4, 5)]
+    faces = np.array([face if np.linalg.det(points[list(face)]) > 0 else face[::-1] for face in corners])
+    assert published_hierarchy(points, faces, (1.2,)).kept[0].tolist() == [1, 2, 3, 4, 5]
+
+
 def test_quadrics_measure_squared_distances_to_planes(shapes):
     vertices, faces = shapes.tetrahedron()
     quadrics = vertex_quadrics(vertices, faces)
