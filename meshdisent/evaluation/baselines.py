@@ -103,9 +103,9 @@ class RidgeNeutral(Method):
         self,
         kind: str,
         mean: Float[np.ndarray, "vertex 3"],
-        weights: Float[np.ndarray, "coordinate coordinate2"],
+        weights: Float[np.ndarray, "component coordinate"],
         whiten: Float[np.ndarray, "coordinate component"],
-        rest: Float[np.ndarray, " coordinate2"],
+        rest: Float[np.ndarray, " coordinate"],
     ):
         self.name = f"ridge to {kind}"
         self.mean = mean.reshape(-1)

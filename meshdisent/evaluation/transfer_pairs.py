@@ -9,13 +9,12 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from meshdisent.data.dataset import FullResolution, ScanDataset
-from meshdisent.errors import DataError, MeshError
+from meshdisent.errors import DataError
 from meshdisent.mesh.mesh import Mesh
 
 COLUMNS = ("truth", "identity", "expression")
@@ -36,7 +35,7 @@ class TransferPairs:
     truth: Float[np.ndarray, "pair vertex 3"]
 
     @classmethod
-    def read(cls, path: str | os.PathLike, scans: ScanDataset) -> Self:
+    def read(cls, path: str | os.PathLike, scans: ScanDataset) -> "TransferPairs":
         """Read the table and its meshes.
 
         Raises
@@ -87,10 +86,6 @@ def _find(scans: ScanDataset, name: str, where: str) -> int:
 def _read_truth(path: Path, scans: ScanDataset, full: FullResolution | None) -> Float[np.ndarray, "vertex 3"]:
     """A true face on the topology of the scans; one of the resolution before decimation goes the way that they went."""
     mesh = Mesh.read(path)
-    if not np.isfinite(mesh.vertices).all():
-        raise MeshError(
-            f"{path} has a coordinate that is not finite; wanted finite numbers in mm. Mend or leave it out."
-        )
     if full is not None and len(mesh.vertices) == full.map.shape[1] != scans.topology.vertex_count:
         return full.map @ mesh.vertices
     scans.topology.check(len(mesh.vertices), mesh.faces if len(mesh.faces) else None, str(path))

@@ -36,7 +36,8 @@ def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int) -> 
             torch.manual_seed(0)
             _, values, columns = torch.svd_lowrank(rows, q=min(count + 30, smaller), niter=4)
         directions = columns.T
-    spanned = int((values > values[0] * 1e-6).sum()) if len(values) and values[0] > 0 else 0
+    # Centered rows span one direction less than there are rows; in float32 its rounding is about 1e-6 of the largest.
+    spanned = int((values > values[0] * 1e-5).sum()) if len(values) and values[0] > 0 else 0
     keep = min(count, spanned)
     directions, values = directions[:keep], values[:keep]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
