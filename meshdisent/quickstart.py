@@ -1,19 +1,18 @@
 """The main job on built-in heads, from raw scans to a report, in minutes and without any download.
 
 Synthetic people are written as PLY files, prepared into one ``faces.h5``, and a small WSDF is trained on their subject
-labels alone. It is measured on people it has never seen, then it neutralizes, transfers, interpolates and samples; meshes,
-pictures and one self-contained ``report.html`` are what stays.
+labels alone. It is measured on people it has never seen, then it neutralizes, transfers, interpolates and samples;
+meshes, pictures and one self-contained ``report.html`` are what stays.
 """
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from jaxtyping import UInt8
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.layouts.folder import FolderLayout
@@ -24,18 +23,15 @@ from meshdisent.evaluation.protocol import Evaluation, evaluate
 from meshdisent.files import refuse_existing, writing_folder
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.contract import MorphableModel
-from meshdisent.show.camera import Camera
 from meshdisent.show.curves import training_curves
+from meshdisent.show.dataset_pictures import artist, expressions, people
 from meshdisent.show.evaluation_report import add_evaluation
 from meshdisent.show.html import Report, Tile
-from meshdisent.show.pictures import render, write_png
+from meshdisent.show.pictures import write_png
 from meshdisent.show.sheets import sheet
 from meshdisent.training.loop import run_recipe
 from meshdisent.training.recipe import Recipe, read_recipe
 from meshdisent.training.run_folder import RunFolder
-
-Picture = UInt8[np.ndarray, "height width 3"]
-_SIZE = (240, 290)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +54,7 @@ def quickstart(
     *,
     recipe: str = "wsdf-quick",
     overrides: Sequence[str] = (),
-    subjects: int = 40,
+    subjects: int = 80,
     vertex_count: int = 1500,
     seed: int = 0,
     overwrite: bool = False,
@@ -123,7 +119,7 @@ def _write(
     """Meshes, a sheet and perhaps a GIF, in a folder that appears whole."""
     from meshdisent.show.animation import write_gif
 
-    draw = _artist(np.stack([mesh.vertices for mesh in meshes]), meshes[0].faces)
+    draw = artist(np.stack([mesh.vertices for mesh in meshes]), meshes[0].faces)
     pictures = [draw(mesh.vertices) for mesh in meshes]
     rows = [pictures[k : k + 6] for k in range(0, len(pictures), 6)]
     if shown is not None:
@@ -144,8 +140,8 @@ def _report(
         title="meshdisent quickstart",
         summary=[
             f"{len(scans.subjects)} synthetic people with {len(scans.expressions)} expressions each were prepared, "
-            f"and a {model.name} model with {model.identity_size} + {model.expression_size} code entries was trained on "
-            "subject labels alone. Everything below is measured on people that it has never seen."
+            f"and a {model.name} model with {model.identity_size} + {model.expression_size} code entries was trained "
+            "on subject labels alone. Everything below is measured on people that it has never seen."
         ],
         tiles=[
             _tile("Reconstruction", figures["E_avd"]),
@@ -162,8 +158,8 @@ def _report(
         },
     )
     data = report.section("The people", "Six of them at rest, and one of them with every expression.")
-    data.picture(_people(scans), "Six synthetic people", "Six people at rest.")
-    data.picture(_expressions(scans), "One person, twenty expressions", "The expressions of FaceScape, on one person.")
+    data.picture(people(scans), "Six synthetic people", "Six people at rest.")
+    data.picture(expressions(scans), "One person, twenty expressions", "The expressions of FaceScape, on one person.")
     training = report.section("Training", "Terms of the loss, and figures on the validation people.")
     training.picture(training_curves(RunFolder(out / "run").read_log()), "Training curves")
     add_evaluation(report, evaluation, model, scans)
@@ -181,30 +177,6 @@ def _tile(name: str, figure: dict[str, float | None] | None) -> Tile:
     moving = figure["moving"] if figure else None
     note = "" if moving is None else f"{moving:.2f} mm where expressions move"
     return Tile(name, "\u2013" if value is None else f"{value:.2f}", "mm", note)
-
-
-def _people(scans: ScanDataset) -> Picture:
-    neutrals, known = scans.neutrals()
-    shown = neutrals[known][:6]
-    draw = _artist(shown, scans.topology.faces)
-    turned = _artist(shown, scans.topology.faces, azimuth=35.0)
-    return sheet([[draw(face) for face in shown], [turned(face) for face in shown]])
-
-
-def _expressions(scans: ScanDataset) -> Picture:
-    rows = np.flatnonzero(scans.subject == scans.subject[0])
-    faces = scans.vertices(rows)
-    draw = _artist(faces, scans.topology.faces)
-    cells = [draw(face) for face in faces]
-    names = [scans.expressions[scans.expression[row]].replace("_", " ") for row in rows]
-    chunks = range(0, len(cells), 5)
-    return sheet([cells[k : k + 5] for k in chunks], below=[names[k : k + 5] for k in chunks])
-
-
-def _artist(shown: np.ndarray, faces: np.ndarray, azimuth: float = 12.0) -> Callable[[np.ndarray], Picture]:
-    """One camera for all faces of a sheet."""
-    camera = Camera.facing(np.concatenate(list(shown)), size=_SIZE, azimuth=azimuth)
-    return lambda vertices: render(vertices, faces, size=_SIZE, camera=camera)
 
 
 def _versions() -> dict[str, str]:

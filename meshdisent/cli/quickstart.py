@@ -20,7 +20,7 @@ class Arguments:
     """What to train: a name that `meshdisent models` lists, or a YAML file."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change keys of the recipe, such as training.minutes=1."""
-    subjects: Annotated[int, tyro.conf.arg(metavar="N")] = 40
+    subjects: Annotated[int, tyro.conf.arg(metavar="N")] = 80
     """How many people."""
     vertices: Annotated[int, tyro.conf.arg(metavar="N")] = 1500
     """Vertices of a head, 1200 to 6000."""

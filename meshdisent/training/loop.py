@@ -197,6 +197,8 @@ class Loop:
             kept = " The last weights are kept, since there are no best ones." if self.config.keep_best else ""
             self.warn(f"The dataset has no validation scans, so no figures are shown while training.{unused}{kept}")
         self._session = perf_counter(), 0.0
+        if self.config.keep_best and len(self.scans.rows("val")):
+            self.validate()  # a model with a linear start is good already: training must not end with a worse one
         self.save()
 
     def run(self, stop: StopRequest) -> str:
