@@ -1,6 +1,6 @@
 """Names that the examples in docstrings may use without importing them.
 
-``np``, ``torch``; ``folder``, an empty folder that is thrown away; ``scans``, twelve scans of four small spheres who make
+``np``, ``torch``; ``folder``, an empty folder that is thrown away; ``scans``, twelve scans of four spheres who make
 three faces; ``model``, a linear model of them, which also lies in ``folder / "model.safetensors"``.
 """
 

@@ -39,6 +39,17 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # types stand in the signature
+napoleon_custom_sections = ["Attributes"]  # a list in the class, not entries of their own beside those autodoc finds
+
+
+def _skip(app, what, name, thing, skip, options):
+    """Leave out the fields of named tuples, of which Python says no more than their number."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", _skip)

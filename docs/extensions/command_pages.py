@@ -17,10 +17,10 @@ from meshdisent.cli.main import VERBS
 
 
 def help_of(verb: str, *arguments: str) -> str:
-    """What ``meshdisent VERB ... --help`` prints on a terminal of 100 columns, without colors."""
+    """What ``meshdisent VERB ... --help`` prints on a terminal of 80 columns, without colors."""
     module, _ = VERBS[verb]
     printed = io.StringIO()
-    os.environ.update(COLUMNS="100", NO_COLOR="1")
+    os.environ.update(COLUMNS="80", NO_COLOR="1")
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         importlib.import_module(module).main([*arguments, "--help"])
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())

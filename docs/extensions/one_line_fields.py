@@ -7,7 +7,8 @@ so the words come at once. Here each ``name : words`` becomes a name with the wo
 
 import re
 
-_FIELDS = {"Parameters", "Other Parameters", "Attributes", "Raises", "Warns"}
+_FIELDS = {"Parameters", "Other Parameters", "Raises", "Warns"}
+_LISTS = {"Attributes"}
 _RESULTS = {"Returns", "Yields"}
 _FIELD = re.compile(r"^(?P<name>[\w*.]+(?:, [\w*.]+)*) : (?P<words>\S+ .*)$")
 
@@ -21,14 +22,25 @@ def separate_fields(lines: list[str]) -> list[str]:
     result = []
     for title, body in _sections(lines):
         result += [title, "-" * len(title)] if title else []
-        if title in _RESULTS and not _has_types(body):
+        if title in _FIELDS:
+            result += _fields(body)
+        elif title in _LISTS:
+            result += [*_items(body), ""]
+        elif title in _RESULTS and not _has_types(body):
             # A field without name and type: all that follows is words.
-            result += [":", *(f"    {line}" for line in _results(body)), ""]
-            continue
-        for line in body:
-            field = _FIELD.match(line) if title in _FIELDS else None
-            result += [field["name"], f"    {field['words']}"] if field else [line]
+            result += [":", *(f"    {line}" for line in _items(body)), ""]
+        else:
+            result += body
     return result
+
+
+def _fields(body: list[str]) -> list[str]:
+    """Names, each with its words below it."""
+    lines: list[str] = []
+    for line in body:
+        field = _FIELD.match(line)
+        lines += [field["name"], f"    {field['words']}"] if field else [line]
+    return lines
 
 
 def _sections(lines: list[str]) -> list[tuple[str, list[str]]]:
@@ -53,12 +65,15 @@ def _has_types(body: list[str]) -> bool:
     return len(text) > 1 and text[1].startswith(" ") and not _FIELD.match(text[0])
 
 
-def _results(body: list[str]) -> list[str]:
-    """The text as it is, or a list of the named results."""
-    items = []
+def _items(body: list[str]) -> list[str]:
+    """The text as it is, or a list of what is named in it."""
+    items: list[str] = []
     for line in filter(str.strip, body):
         field = _FIELD.match(line)
-        items.append(f"* **{field['name']}**: {field['words']}" if field else line)
+        if field:
+            items.append(f"* **{field['name']}**: {field['words']}")
+        else:
+            items.append(f"  {line.strip()}" if line.startswith(" ") and items else line)
     return items
 
 

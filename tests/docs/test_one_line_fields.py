@@ -34,8 +34,13 @@ def test_a_free_text_under_returns_is_words_without_name_or_type(separate):
 
 def test_several_results_become_a_list(separate):
     assert separate("Returns\n-------\nface : (P,) The face,\n    the first.\nfar : (P,) How far.") == (
-        "Returns\n-------\n:\n    * **face**: (P,) The face,\n        the first.\n    * **far**: (P,) How far.\n"
+        "Returns\n-------\n:\n    * **face**: (P,) The face,\n      the first.\n    * **far**: (P,) How far.\n"
     )
+
+
+def test_attributes_become_a_list(separate):
+    text = "Attributes\n----------\nname, unit : As in\n    the file."
+    assert separate(text) == "Attributes\n----------\n* **name, unit**: As in\n  the file.\n"
 
 
 def test_a_colon_outside_these_sections_is_left_alone(separate):
