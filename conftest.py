@@ -1,7 +1,8 @@
 """Names that the examples in docstrings may use without importing them.
 
-``np``, ``torch``; ``folder``, an empty folder that is thrown away; ``scans``, twelve scans of four spheres who make
-three faces; ``model``, a linear model of them, which also lies in ``folder / "model.safetensors"``.
+``np``, ``torch``; ``folder``, an empty folder that is thrown away; ``scans``, 18 scans of six spheres who make three
+faces, two of them for the test; ``model``, a linear model of them, which also lies in ``folder / "model.safetensors"``;
+``quick_recipe``, a WSDF that trains two steps.
 """
 
 import os
@@ -14,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 @pytest.fixture(scope="session")
 def example_scans():
-    """Twelve scans on a sphere of 162 vertices, with true neutrals."""
+    """Eighteen scans on a sphere of 162 vertices, with true neutrals."""
     import numpy as np
     import trimesh
 
@@ -22,15 +23,15 @@ def example_scans():
 
     sphere = trimesh.creation.icosphere(subdivisions=2, radius=80.0)
     random = np.random.default_rng(0)
-    people, faces_made = random.normal(0, 2, (4, 162, 3)), random.normal(0, 1, (3, 162, 3))
+    people, faces_made = random.normal(0, 2, (6, 162, 3)), random.normal(0, 1, (3, 162, 3))
     faces_made[0] = 0.0
-    names, expressions = ["anna", "ben", "cleo", "dan"], ["neutral", "smile", "frown"]
+    names, expressions = ["anna", "ben", "cleo", "dan", "eva", "finn"], ["neutral", "smile", "frown"]
     return ScanDataset.from_arrays(
-        (sphere.vertices + people[:, None] + faces_made).reshape(12, 162, 3),
+        (sphere.vertices + people[:, None] + faces_made).reshape(18, 162, 3),
         np.asarray(sphere.faces, dtype=np.int64),
         [name for name in names for _ in expressions],
-        expressions * 4,
-        split=["train"] * 9 + ["test"] * 3,
+        expressions * 6,
+        split=["train"] * 12 + ["test"] * 6,
     )
 
 
@@ -49,6 +50,8 @@ def _example_names(request):
     import numpy as np
     import torch
 
+    from meshdisent.training.recipe import read_recipe
+
     names = request.getfixturevalue("doctest_namespace")
     names.update(np=np, torch=torch, folder=request.getfixturevalue("tmp_path"))
     source = "".join(example.source for example in request.node.dtest.examples)
@@ -56,4 +59,6 @@ def _example_names(request):
         names["scans"] = request.getfixturevalue("example_scans")
     if "model" in source:
         names["model"] = request.getfixturevalue("example_model")
+        sizes = ["config.identity_size=4", "config.expression_size=2"]
+        names["quick_recipe"] = read_recipe("wsdf-quick", ["training.minutes=null", "training.steps=2", *sizes])
         names["model"].save(names["folder"] / "model.safetensors")
