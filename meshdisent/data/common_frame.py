@@ -16,6 +16,7 @@ def to_common_frame(
     template_anchors: Float[np.ndarray, "anchor 3"],
     with_scale: bool,
     training: Int[np.ndarray, " row"],
+    to_template_size: bool,
 ) -> tuple[Transforms, Float[np.ndarray, "anchor 3"]]:
     """Align the written scans to the mean of the training scans, which is turned to lie as the template does.
 
@@ -26,6 +27,7 @@ def to_common_frame(
     template_anchors : The same points of the template.
     with_scale : Bring scans to the size of the mean too.
     training : Rows that the mean is made from; all where there is none.
+    to_template_size : With scale, give the mean the size of the template; else it keeps the mean size of the scans.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def to_common_frame(
     rows = np.unique(rows[np.linspace(0, len(rows) - 1, min(_MEAN_SCANS, len(rows))).astype(np.int64)])
     sample = (writer.read(rows) if anchors is None else anchors[rows]).astype(np.float64)
     mean = generalized_procrustes(sample, with_scale)[0]
-    mean = align(mean, template_anchors).apply(mean)
+    mean = align(mean, template_anchors, with_scale and to_template_size).apply(mean)
     transforms = Transforms.identity(len(writer))
     for block in blocks(len(writer), writer.topology.vertex_count):
         vertices = writer.read(block).astype(np.float64)
@@ -43,7 +45,7 @@ def to_common_frame(
         for k, row in enumerate(block):
             motion = align(points[k].astype(np.float64), mean, with_scale)
             vertices[k] = motion.apply(vertices[k])
-            _store(transforms, row, motion)
+            _store(transforms, int(row), motion)
         writer.rewrite(int(block[0]), vertices)
     return transforms, mean
 

@@ -48,15 +48,12 @@ EXPRESSIONS: dict[str, Mixture] = {
 }
 #: What people do beside what they are asked for.
 HABITS = (
-    *_sides(
-        mouthSmile=0, mouthFrown=0, mouthPress=0, mouthUpperUp=0, browDown=0, browOuterUp=0, eyeSquint=0, cheekPuff=0
-    ),
+    *_sides(mouthSmile=1.0, mouthFrown=1.0, mouthPress=1.0, mouthUpperUp=1.0),
+    *_sides(browDown=1.0, browOuterUp=1.0, eyeSquint=1.0, cheekPuff=1.0),
     *("mouthShrugLower", "mouthShrugUpper", "mouthLeft", "mouthRight", "jawOpen", "jawForward"),
 )
 SHAPES = tuple(sorted({*HABITS, *(name for mixture in EXPRESSIONS.values() for name in mixture)}))
 
-#: Upper ends of the jaw line, by the ears: the first and the last of the 17 documented landmarks along the jaw.
-JAW_ENDS = (1225, 3443)
 WEIGHT_LIMIT = 2.5  # of an identity mode, in standard deviations: beyond it faces look broken
 STRENGTH_SPREAD, ASYMMETRY_SPREAD = 0.2, 0.12
 HABIT_COUNT, HABIT_SPREAD = 3, 0.06
@@ -76,6 +73,7 @@ class IctShapes:
     expression : Displacement (V, 3) of each shape by name.
     eyes : (2, 3) Centers of the left and the right eyeball of the generic face.
     identity_eyes : (M, 2, 3) What each identity mode does to them.
+    jaw_ends : The vertices at the upper ends of the jaw line, by the ears.
     """
 
     generic: Float[np.ndarray, "vertex 3"]
@@ -84,6 +82,7 @@ class IctShapes:
     expression: Mapping[str, Float[np.ndarray, "vertex 3"]]
     eyes: Float[np.ndarray, "2 3"]
     identity_eyes: Float[np.ndarray, "mode 2 3"]
+    jaw_ends: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ class IctPeople:
         moves = {
             name: np.einsum("vij,vj->vi", carry, displacement) for name, displacement in self.shapes.expression.items()
         }
-        return Person(neutral, eyes, neutral[list(JAW_ENDS)].mean(axis=0), moves)
+        return Person(neutral, eyes, neutral[list(self.shapes.jaw_ends)].mean(axis=0), moves)
 
     def mixture(self, number: int, expression: str) -> dict[str, float]:
         """How this person performs an expression: its strength, its asymmetry and what else happens in the face."""
@@ -205,7 +204,7 @@ def turn(
     start = np.arctan2(arm[:, 1], arm[:, 0])
     length = radius + weight * (radius_reached - radius)
     turned = np.stack([np.cos(start + weight * angle), np.sin(start + weight * angle)], axis=1) * length[:, None]
-    share = (radius**2 / (radius**2 + 25.0))[:, None]  # half straight at 5 mm from the line
+    share = (radius**2 / (radius**2 + 4.0))[:, None]  # half straight at 2 mm from the line
     result = weight * displacement
     result[:, 1:] += share * (turned - arm - weight * shift)
     return result

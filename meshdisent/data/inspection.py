@@ -133,7 +133,7 @@ class _Findings:
 
     def __init__(self, scans: ScanDataset, view: Overview):
         self.scans = scans
-        self.copies = copies(scans, view.code)
+        self.copies = copies(scans, view)
         self.strangers = strangers(scans, view.mean)
         self.neutrals = neutral_quality(scans)
         self.frame = frame(scans, view.mean)
@@ -141,7 +141,7 @@ class _Findings:
     def warnings(self) -> Iterator[str]:
         scans = self.scans
         if self.copies:
-            across = [p for p in self.copies if _is_leak(scans.split[p.first], scans.split[p.second])]
+            across = [p for p in self.copies if _is_leak(int(scans.split[p.first]), int(scans.split[p.second]))]
             names = [f"{scans.labels.name(p.first)} = {scans.labels.name(p.second)}" for p in across or self.copies]
             where = f", {len(across)} of them in two splits" if across else ""
             yield f"{len(self.copies)} pairs of scans are copies of one another{where}: {_some(names)}"

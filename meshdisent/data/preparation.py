@@ -90,7 +90,8 @@ def prepare(
     out : The file to write; rejected scans are listed beside it, in ``NAME.rejected.csv``.
     vertices : Decimate the template to so many vertices, and all scans by the same map.
     topology : Template that all scans must match: a mesh, or a faces.h5.
-    align : "none", "rigid" or "similarity" (with scale); the layout knows what its scans need.
+    align : "none", "rigid", or "similarity" (with scale: to the size of ``topology`` if given, else the mean size); the
+        layout knows what its scans need.
     stable : Align by these vertices only: a region of the template, or a file of indices.
     drop : Share of the training scans to set aside as unlikely, from 0 to below 1; the layout knows.
     split_by : "subjects", "frames", or a JSON file of subject names.
@@ -131,7 +132,8 @@ def prepare(
         labels = _labels(listing, kept.places, split, layout.neutral)
         transforms = None
         if alignment != "none":
-            transforms = _align(writer, target, kept, anchors, alignment == "similarity", labels)
+            has_size = topology is not None  # one of the scans, taken as the template, says nothing about size
+            transforms = _align(writer, target, kept, anchors, alignment == "similarity", labels, has_size)
         if share:
             labels = _set_aside_unlikely(writer, labels, share)
         truth = truth_array(kept.truth, labels.subjects, target.topology.vertex_count) if kept.truth else None
@@ -261,11 +263,12 @@ def _align(
     anchors: Int[np.ndarray, " anchor"] | None,
     with_scale: bool,
     labels: Labels,
+    to_template_size: bool,
 ) -> Transforms:
     reference = target.topology.template if anchors is None else target.full.template[anchors]
     points = None if anchors is None else np.concatenate(kept.anchors)
     training = np.flatnonzero(labels.split == SPLITS.index("train"))
-    transforms, mean = to_common_frame(writer, points, reference, with_scale, training)
+    transforms, mean = to_common_frame(writer, points, reference, with_scale, training, to_template_size)
     for subject, vertices in kept.truth.items():
         source = vertices if anchors is None else kept.truth_anchors[subject]
         kept.truth[subject] = align_points(source.astype(np.float64), mean, with_scale).apply(vertices)

@@ -117,7 +117,7 @@ def _read_lists(path: str | os.PathLike) -> dict[str, list[str]]:
             f"The split file {path} cannot be read ({error.strerror}); wanted subjects, frames, or a JSON file. "
             "Check --split-by."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f'{path} is no JSON ({error}); wanted {{"train": [subjects], "val": [], "test": []}}.'
         ) from error

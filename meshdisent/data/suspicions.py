@@ -15,7 +15,7 @@ from meshdisent.data.faces_file import blocks
 from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import align
 
-COPY_MM = 0.01  # root mean square; what rounding in a text file leaves is below, what a scanner leaves is above
+COPY_SHARE = 1e-4  # of the size, 0.01 mm on a face: rounding in a text file leaves less, a scanner leaves more
 _CODE_SIZE = 12
 _SHAPE_FENCE, _STRETCH_FENCE = 4.0, 8.0  # interquartile ranges above the upper quartile
 _GROUP = 20
@@ -91,13 +91,14 @@ def overview(scans: ScanDataset) -> Overview:
     return Overview((total / count).reshape(-1, 3), box, size, code)
 
 
-def copies(scans: ScanDataset, code: Float[np.ndarray, "scan code"]) -> list[Copies]:
+def copies(scans: ScanDataset, view: Overview) -> list[Copies]:
     """Find scans that are the same up to rounding: nearest neighbors by code, then compared in full."""
     if len(scans) < 2:
         return []
-    distance, neighbor = cKDTree(code).query(code, k=2)
+    distance, neighbor = cKDTree(view.code).query(view.code, k=2)
+    near = COPY_SHARE * float(np.median(view.size))
     # Codes keep squared lengths on average; with 12 of them, 3 times the root is far above what chance does.
-    limit = 3 * COPY_MM * np.sqrt(scans.topology.vertex_count)
+    limit = 3 * near * np.sqrt(scans.topology.vertex_count)
     found: dict[tuple[int, int], Copies] = {}
     for row in np.flatnonzero(distance[:, 1] < limit):
         other = int(neighbor[row, 1] if neighbor[row, 0] == row else neighbor[row, 0])
@@ -105,7 +106,7 @@ def copies(scans: ScanDataset, code: Float[np.ndarray, "scan code"]) -> list[Cop
         if pair not in found:
             first, second = scans.vertices(np.array(pair)).astype(np.float64)
             apart = float(np.sqrt(((first - second) ** 2).sum(axis=1).mean()))
-            if apart < COPY_MM:
+            if apart < near:
                 found[pair] = Copies(*pair, apart)
     return [found[pair] for pair in sorted(found)]
 

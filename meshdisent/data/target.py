@@ -71,7 +71,7 @@ class Target:
         try:
             self.full.check(len(mesh.vertices), mesh.faces, source)
         except TopologyError as error:
-            return " ".join(str(error).split()).removeprefix(f"{source} ")
+            return " ".join(str(error).split()).removeprefix(" ".join(source.split())).lstrip()
         return degeneracy(mesh.vertices, mesh.faces) or self._size_reason(mesh.vertices)
 
     def _size_reason(self, vertices: np.ndarray) -> str | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import tyro
 
@@ -64,6 +64,7 @@ class Listing:
     left_out: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Layout(Protocol):
     """A frozen dataclass whose fields are the options of ``meshdisent prepare LAYOUT``; it travels to other processes.
 

@@ -118,11 +118,23 @@ def _without_duplicates(
     kept: dict[tuple[str, str, str | None], tuple[str, str, str | None, Path]] = {}
     rejected = []
     for file in files:
+        if any(unfit := [_unfit(part) for part in file[:3] if part]):
+            rejected.append(Rejection(str(file[3]), next(filter(None, unfit))))
+            continue
         first = kept.setdefault(file[:3], file)
         if first is not file:
             name = "/".join(part for part in file[:3] if part)
             rejected.append(Rejection(str(file[3]), f"duplicate name: {name} was taken from {first[3]}"))
     return list(kept.values()), rejected
+
+
+def _unfit(name: str) -> str | None:
+    """Say why a name cannot stand in a dataset, None if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is no UTF-8; rename it"
+    return "its name has control characters; rename it" if any(ord(letter) < 32 for letter in name) else None
 
 
 def _numbered(files: list[tuple[str, str, str | None, Path]]) -> Iterator[ScanRecord]:
@@ -160,4 +172,4 @@ def _nothing_found(raw: tuple[Path, ...], extensions: tuple[str, ...], passed_ov
 
 def _one_line(error: Exception, source: str) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.removeprefix(f"{source} ").removeprefix(f"{source}: ")
+    return text.removeprefix(" ".join(source.split())).lstrip(" ,:")

@@ -17,6 +17,7 @@ from meshdisent.errors import DataError, MeshError, UsageError
 from meshdisent.mesh.mesh import Mesh
 
 IDENTITY_COUNT = 100
+JAW_ENDS = (1225, 3443)  # the first and the last of the 17 documented landmarks along the jaw
 #: First and one past the last vertex of each part, from the repository's documentation.
 PARTS = {
     "narrow_face": (0, 6706),
@@ -120,6 +121,7 @@ def _shapes(raw: Path, region: str) -> IctShapes:
         expression={name: _displacement(folder / f"{name}.obj", generic)[:last] for name in SHAPES},
         eyes=np.stack([generic[eye].mean(axis=0) for eye in eyeballs]),
         identity_eyes=identity_eyes,
+        jaw_ends=JAW_ENDS,
     )
 
 
