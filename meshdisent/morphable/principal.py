@@ -12,6 +12,8 @@ from torch import Tensor
 
 #: Up to this many rows or columns the exact decomposition costs less than a second.
 _SMALL = 700
+#: Deviations below this share of the largest are the rounding of scans in single precision.
+_NOISE = 1e-5
 
 
 class PrincipalDirections(NamedTuple):

@@ -1,0 +1,263 @@
+"""What is particular to WSDF: its objective, its bank, its spaces. The published numbers are in tests/golden."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from meshdisent.data.dataset import ScanDataset
+from meshdisent.errors import RecipeError
+from meshdisent.morphable.contract import Batch, Codes
+from meshdisent.morphable.linear_start import LinearStartConfig
+from meshdisent.morphable.model_file import load
+from meshdisent.morphable.wsdf import WSDF, BankConfig, HierarchyConfig, LossConfig, WSDFConfig
+from meshdisent.nn.neutral_bank import confidence
+from meshdisent.nn.spiral import SpiralEncoderConfig
+from meshdisent.training.recipe import Recipe, SamplerConfig, TrainingConfig
+from meshdisent.training.step import Stepper
+
+
+def made(scans, config, seed=0, **changes) -> WSDF:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return WSDF.for_training(dataclasses.replace(config, **changes), scans)
+
+
+def batch_of(scans, rows) -> Batch:
+    rows = np.asarray(rows)
+    return Batch(
+        vertices=torch.from_numpy(scans.vertices(rows)),
+        subject=torch.from_numpy(scans.subject[rows]),
+        expression=torch.from_numpy(scans.expression[rows]),
+        rows=torch.from_numpy(rows),
+    )
+
+
+def noise_of(model, count, seed=0):
+    return model.draw_noise(count, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def config(tiny_config) -> WSDFConfig:
+    return tiny_config["wsdf"]
+
+
+@pytest.fixture
+def model(tiny_scans, config):
+    return made(tiny_scans, config)
+
+
+def test_the_player_has_all_weights_and_the_configured_ones_of_the_losses(tiny_scans, config):
+    loss = LossConfig(reconstruction=2.0, kl=3.0, neutral=4.0, jacobian=5.0, compactness=6.0)
+    model = made(tiny_scans, config, loss=loss)
+    (player,) = model.players()
+    assert list(player.parameters()) == list(model.parameters())
+    weights = {"reconstruction": 2.0, "kl_identity": 3.0, "kl_expression": 3.0}
+    assert player.weights == weights | {"neutral": 4.0, "jacobian": 5.0, "compactness": 6.0}
+    terms = player.objective(batch_of(tiny_scans, range(16)), torch.Generator().manual_seed(0))
+    assert terms.keys() == player.weights.keys()
+    assert all(term.isfinite() and term.shape == () for term in terms.values())
+
+
+def test_terms_of_weight_zero_are_not_computed(tiny_scans, config):
+    model = made(tiny_scans, config, loss=LossConfig(neutral=0.0, jacobian=0.0, compactness=0.0))
+    terms = model.objective(batch_of(tiny_scans, range(8)), noise_of(model, 8))
+    assert terms.keys() == {"reconstruction", "kl_identity", "kl_expression"}
+
+
+def test_noise_is_drawn_in_the_published_order(model):
+    noise = noise_of(model, 8, seed=5)
+    again = torch.Generator().manual_seed(5)
+    for part, shape in zip(noise, ((8, 3), (8, 2), (2, 3)), strict=True):
+        assert torch.equal(part, torch.randn(shape, generator=again))
+
+
+def test_the_jacobian_term_moves_the_decoder_only(tiny_scans, config):
+    model = made(tiny_scans, config, loss=LossConfig(jacobian_lower=30.0, jacobian_upper=31.0))
+    model.objective(batch_of(tiny_scans, range(16)), noise_of(model, 16))["jacobian"].backward()
+    for encoder in (model.identity_encoder, model.expression_encoder):
+        assert all(weight.grad is None for weight in encoder.parameters())
+    # A bias of the last layer moves f(z) and f(0) alike.
+    moved = [weight for name, weight in model.decoder.named_parameters() if name != "generator.net.2.bias"]
+    assert all((weight.grad != 0).any() for weight in moved)
+
+
+def test_the_published_pairing_lets_the_codes_of_anchors_meet_those_of_all_scans(tiny_scans, config):
+    batch, values = batch_of(tiny_scans, [0, 5, 10, 15, 1, 2, 3, 4]), {}
+    for pairing in ("same_scan", "published"):
+        loss = LossConfig(jacobian_lower=30.0, jacobian_upper=31.0, pairing=pairing)
+        model = made(tiny_scans, config, loss=loss)
+        noise = noise_of(model, 8)
+        values[pairing] = model.objective(batch, noise)["jacobian"].item()
+    assert values["same_scan"] != values["published"]
+    # In a batch of one scan eight times without noise all pairs are the same.
+    batch = batch_of(tiny_scans, [3] * 8)
+    for pairing in ("same_scan", "published"):
+        model = made(tiny_scans, config, loss=LossConfig(jacobian_lower=30.0, jacobian_upper=31.0, pairing=pairing))
+        silent = type(noise)(*(torch.zeros_like(part) for part in noise))
+        values[pairing] = model.objective(batch, silent)["jacobian"].item()
+    assert values["same_scan"] == pytest.approx(values["published"], rel=1e-6)
+
+
+def test_the_bank_starts_at_the_mean_scan_or_at_each_subjects_center(tiny_scans, config):
+    rows = tiny_scans.rows("train")
+    mean = tiny_scans.vertices(rows).mean(axis=0)
+    entries = made(tiny_scans, config).bank.entries.numpy()
+    np.testing.assert_allclose(entries, np.broadcast_to(mean, (6, 162, 3)), atol=1e-4)
+    entries = made(tiny_scans, config, bank=BankConfig(start="mean")).bank.entries.numpy()
+    for subject in range(4):
+        own = tiny_scans.vertices(rows[tiny_scans.subject[rows] == subject])
+        np.testing.assert_allclose(entries[subject], own.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(entries[4:], np.broadcast_to(mean, (2, 162, 3)), atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_step_moves_the_entries_of_its_subjects_towards_their_reconstructions(tiny_scans, config):
+    model = made(tiny_scans, config, bank=BankConfig(start="mean", beta=0.75))
+    before = model.bank.entries.clone()
+    batch = batch_of(tiny_scans, [0, 1, 2, 10])  # three scans of subject 0, one of subject 2
+    noise = noise_of(model, 4)
+    posterior = model.posterior(batch.vertices)
+    sampled = Codes(
+        posterior.identity[0] + torch.exp(posterior.identity[1] / 2) * noise.identity,
+        posterior.expression[0] + torch.exp(posterior.expression[1] / 2) * noise.expression,
+    )
+    decoded = model.decode(sampled)
+    model.objective(batch, noise)
+    after = model.bank.entries
+    assert torch.equal(after[[1, 3, 4, 5]], before[[1, 3, 4, 5]])
+    torch.testing.assert_close(after[0], 0.75 * before[0] + 0.25 * decoded[:3].mean(dim=0))
+    torch.testing.assert_close(after[2], 0.75 * before[2] + 0.25 * decoded[3])
+
+
+def test_the_neutral_term_uses_the_bank_as_it_was_before_the_step(tiny_scans, config):
+    model = made(tiny_scans, config, bank=BankConfig(start="mean", beta=0.5, confidence_shift=1.0))
+    batch, noise = batch_of(tiny_scans, range(8)), noise_of(model, 8)
+    first = model.objective(batch, noise)["neutral"]
+    assert model.objective(batch, noise)["neutral"] != first
+    again = made(tiny_scans, config, bank=BankConfig(start="mean", beta=1.0, confidence_shift=1.0))
+    assert again.objective(batch, noise)["neutral"] == first
+    assert again.objective(batch, noise)["neutral"] == first
+
+
+def test_confidence_comes_from_the_number_of_training_scans(tiny_scans, config):
+    model = made(tiny_scans, config, bank=BankConfig(confidence_shift=1.0))
+    assert torch.equal(model.confidence, confidence(torch.tensor([5, 5, 5, 5, 0, 0]), 1.0))
+    # With the published shift, subjects of five scans have no neutral term at all.
+    published = made(tiny_scans, config)
+    assert published.objective(batch_of(tiny_scans, range(8)), noise_of(model, 8))["neutral"] == 0
+
+
+@pytest.fixture(scope="module")
+def shifted(shapes):
+    """Two datasets with 42 and 162 vertices whose scans are shifted as a whole: people along x, expressions along y."""
+
+    def dataset(subdivisions):
+        vertices, faces = shapes.sphere(subdivisions)
+        who, what = np.array([-3.0, 0, 1, 2]), np.array([0.0, 1, -2, 3, 1])
+        shift = np.stack([np.repeat(who, 5), np.tile(what, 4), np.zeros(20)], axis=1)
+        names = np.repeat(list("abcd"), 5).tolist()
+        scans = 80 * vertices + shift[:, None]
+        return ScanDataset.from_arrays(scans, faces, names, ["?"] * 20, split=["train"] * 20)
+
+    return dataset(1), dataset(2)
+
+
+def test_in_millimeters_no_term_depends_on_the_number_of_vertices(shifted):
+    config = WSDFConfig(
+        identity_size=1,
+        expression_size=1,
+        fused_size=4,
+        hidden=(6,),
+        encoder=SpiralEncoderConfig(channels=(2, 3, 4, 4, 4), feature=6),
+        hierarchy=HierarchyConfig(factors=(2.0, 2.0)),
+        bank=BankConfig(start="mean", confidence_shift=1.0),
+        linear_start=LinearStartConfig(neutrals="mean"),
+    )
+    terms = {}
+    for space in ("millimeters", "standardized"):
+        loss = LossConfig(space=space, jacobian_lower=0.0, jacobian_upper=1e-6)
+        for scans in shifted:
+            model = made(scans, config, loss=loss)
+            found = model.objective(batch_of(scans, range(20)), noise_of(model, 20))
+            terms[space, scans.topology.vertex_count] = {name: value.item() for name, value in found.items()}
+    few, many = terms["millimeters", 42], terms["millimeters", 162]
+    assert few == pytest.approx(many, rel=1e-3)
+    assert min(abs(value) for value in few.values()) > 1e-3, "every term is there"
+    few, many = terms["standardized", 42], terms["standardized", 162]
+    assert many["jacobian"] == pytest.approx(few["jacobian"] * 162 / 42, rel=1e-3)
+
+
+def test_in_millimeters_the_reconstruction_is_the_mean_squared_distance(tiny_scans, config):
+    model = made(tiny_scans, config, loss=LossConfig(space="millimeters"))
+    model.silence_networks()
+    batch = batch_of(tiny_scans, range(8))
+    found = model.objective(batch, noise_of(model, 8))["reconstruction"].item()
+    mean = tiny_scans.vertices(tiny_scans.rows("train")).mean(axis=0)
+    assert found == pytest.approx(np.square(batch.vertices.numpy() - mean).sum(axis=2).mean(), rel=1e-4)
+
+
+def test_thirty_steps_lower_the_loss(tiny_scans, config):
+    model = made(tiny_scans, config)
+    stepper = Stepper(model, TrainingConfig(steps=30, learning_rate=3e-3))
+    generator, batch = torch.Generator().manual_seed(0), batch_of(tiny_scans, range(20))
+    totals = [stepper.take([batch], generator, 3e-3).terms["total"] for _ in range(30)]
+    assert np.mean(totals[-3:]) < 0.6 * np.mean(totals[:3])
+
+
+def test_fit_trains_with_a_recipe_and_calibrates(tiny_scans, config):
+    sampler = SamplerConfig(anchors=2, partners=3)
+    recipe = Recipe(model="wsdf", config=config, training=TrainingConfig(steps=2, sampler=sampler))
+    model = WSDF.fit(tiny_scans, recipe)
+    assert isinstance(model, WSDF)
+    assert model.moving.sum() == 49
+    assert not model.training
+    codes = model.encode(torch.from_numpy(tiny_scans.vertices(tiny_scans.rows("train"))))
+    torch.testing.assert_close(model.identity_mean, codes.identity.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_its_bank_refuses_to_be_trained(model, tiny_scans, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    with pytest.raises(RecipeError, match=r"has no Neutral Bank.*cannot be trained.*--resume, or train anew"):
+        loaded.objective(batch_of(tiny_scans, range(8)), noise_of(loaded, 8))
+
+
+def test_a_checkpoints_state_brings_the_bank_back(model, tiny_scans):
+    model.objective(batch_of(tiny_scans, range(8)), noise_of(model, 8))
+    again = WSDF.from_parts(model.config_dict(), model.topology, model.state_dict())
+    assert torch.equal(again.bank.entries, model.bank.entries)
+    assert torch.equal(again.confidence, model.confidence)
+    assert again.bank.beta == model.bank.beta
+
+
+def test_plain_values_give_the_configuration_back(config):
+    import json
+
+    odd = dataclasses.replace(
+        config,
+        hidden=(5, 6, 7),
+        exact_recoupler=True,
+        bank=BankConfig(start="mode", beta=1.0),
+        loss=LossConfig(space="millimeters", pairing="published"),
+        linear_start=LinearStartConfig(neutrals="mode", mirrored=True),
+    )
+    assert WSDFConfig.from_plain(json.loads(json.dumps(dataclasses.asdict(odd)))) == odd
+
+
+def test_the_exact_recoupler_is_another_function(tiny_scans, config):
+    codes = Codes(torch.full((1, 3), 3.5), torch.full((1, 2), -3.5))
+    coded, exact = (made(tiny_scans, config, exact_recoupler=choice).decode(codes) for choice in (False, True))
+    assert not torch.allclose(coded, exact)
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(RecipeError, match=r"jacobian_lower is 5.0 and jacobian_upper 5.0; wanted lower < upper"):
+        LossConfig(jacobian_lower=5.0, jacobian_upper=5.0)
+    with pytest.raises(RecipeError, match=r"group is 0; wanted at least 1"):
+        LossConfig(group=0)
+    with pytest.raises(RecipeError, match=r"fused_size is 0; wanted at least 1. Set config.fused_size"):
+        WSDFConfig(fused_size=0)
+    with pytest.raises(RecipeError, match=r"factors has fewer than 2 entries"):
+        WSDFConfig(hierarchy=HierarchyConfig(factors=(4.0,)))
