@@ -35,8 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("meshdisent.cli.models", "list the models and recipes that come along"),
 }
 
-# Threads that wait by spinning take the core from those that work as soon as anything else runs on the machine: on a busy
-# one a training step took 5 to 10 times longer. Torch reads this when it is loaded, which is later than here.
+# Threads that wait by spinning take the core from those that work as soon as anything else runs on the machine: on a
+# busy one a training step took 5 to 10 times longer. Torch reads this when it is loaded, which is later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

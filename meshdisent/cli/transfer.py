@@ -12,7 +12,7 @@ from meshdisent.cli.results import Output, Result, refuse_output, write_result
 class Arguments(Output):
     """Put the expressions of some scans on the person of another.
 
-    For example: meshdisent transfer run --identity faces.h5:anna/neutral --expression faces.h5:ben/smile --out anna-smiles
+    For example: meshdisent transfer run --identity faces.h5:anna/neutral --expression faces.h5:ben/smile --out smiling
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]

@@ -1,0 +1,1 @@
+"""Scans on disk and how they come to be: layouts, preparation, one file, splits, samplers, synthetic heads."""

@@ -1,9 +1,9 @@
 r"""Each subject's face at rest, estimated from the subject's scans without knowing which one is neutral.
 
-Most of a face is at rest in most scans of a person, so the neutral position of a vertex is where the scans are densest,
-not where their mean is. WSDF (section III, Neutral Bank) derives the mean; the geometric median and the mode are robust
-against the few scans that move a vertex. On ICT-300 (20 expressions a subject, scanner noise 0.08 mm) the mean is 0.44 mm
-from the true neutral, the median 0.18, the mode 0.09.
+Most of a face is at rest in most scans of a person, so the neutral position of a vertex is where the scans are
+densest, not where their mean is. WSDF (section III, Neutral Bank) derives the mean; the geometric median and the mode
+are robust against the few scans that move a vertex. On ICT-300 (20 expressions a subject, scanner noise 0.08 mm) the
+mean is 0.44 mm from the true neutral, the median 0.18, the mode 0.09.
 """
 
 from collections.abc import Callable
@@ -82,9 +82,9 @@ def pseudo_neutrals(scans: ScanDataset, method: str = "mode") -> Float[np.ndarra
         missing = [scans.subjects[s] for s in present if not known[s]]
         if missing:
             raise DataError(
-                f"{len(missing)} training subjects have no known neutral (first: {missing[0]}); supervision by neutrals "
-                "needs one for each. Train with neutrals estimated from subject labels (mode), or name the neutral scans "
-                "when preparing."
+                f"{len(missing)} training subjects have no known neutral (first: {missing[0]}); supervision by "
+                "neutrals needs one for each. Train with neutrals estimated from subject labels (mode), or name the "
+                "neutral scans when preparing."
             )
         result[present] = neutrals[present]
         return result
