@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from meshdisent.errors import MeshError
 
 BLOCKS = (b"v", b"vt", b"vn", b"f")
-_CONTINUED = re.compile(rb"^(?!#|mtllib\b|usemtl\b|[gos]\b)((?:[^\n#]*\\\n)+)([^\n]*)", re.MULTILINE)
+_CONTINUED = re.compile(rb"^(?!mtllib\b|usemtl\b|[gos]\b)((?:[^\n#]*\\\n)+)([^\n]*)", re.MULTILINE)
 _SHOWN = 60  # characters of a faulty line in a message
 
 

@@ -123,6 +123,10 @@ def test_vertex_normals_are_weighted_by_area_and_zero_without_a_face():
     np.testing.assert_array_equal(normals[[1, 3, 4]], [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
 
 
+def test_vertex_normals_of_a_mesh_without_extent_are_zero():
+    assert not Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]])).vertex_normals().any()
+
+
 def test_vertex_normals_of_enormous_coordinates_are_finite_and_the_same(cube):
     np.testing.assert_allclose(Mesh(CUBE * 1e300, CUBE_FACES).vertex_normals(), cube.vertex_normals(), atol=1e-12)
 

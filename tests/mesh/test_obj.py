@@ -50,7 +50,8 @@ def test_every_form_of_number_is_read_as_python_reads_it(read):
         ("1//2 2//1 3//2", [-1, -1, -1], [1, 0, 1]),
         ("1/3/2 2/2/1 3/1/1", [2, 1, 0], [1, 0, 0]),
         ("1/ 2// 3/1/", [-1, -1, 0], [-1, -1, -1]),
-        ("1/2 2 3//1", [-1 + 2, -1, -1], [-1, -1, 0]),
+        ("1/2 2 3//1", [1, -1, -1], [-1, -1, 0]),
+        ("000000000001 2 3", [-1, -1, -1], [-1, -1, -1]),
     ],
 )
 def test_a_corner_may_name_texture_and_normal_in_every_form(read, corners, face_uv, face_normals):
@@ -125,6 +126,7 @@ PLAIN = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 1\nusemtl skin\nf 1/1 2/1 3/1\n"
         ("# J\u00fcrgen\n" + PLAIN).encode("latin-1"),
         PLAIN.replace("v 1 0 0", "v 1 \\\n0\\\n 0").replace("f 1/1", "f \\\r\n 1/1"),
         "# C:\\faces\\\n" + PLAIN.replace("usemtl skin", "g C:\\\n\tusemtl skin"),
+        PLAIN.replace("v 1 0 0", "v 1 0 0 # C:\\"),
     ],
     ids=[
         "CRLF",
@@ -140,6 +142,7 @@ PLAIN = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 1\nusemtl skin\nf 1/1 2/1 3/1\n"
         "Latin-1",
         "joined lines",
         "backslash after a comment or name",
+        "backslash after a comment behind numbers",
     ],
 )
 def test_the_look_of_the_text_changes_nothing(read, text):
@@ -223,6 +226,8 @@ def test_names_are_utf8_or_else_latin1(read):
         (SQUARE + "f\n", ["line 5", "found 0 corners in 'f'"]),
         (SQUARE + "f 1 2 3.0\n", ["line 5", "found '3.0'", "wanted corners a, a/b, a//c or a/b/c"]),
         (SQUARE + "f 1 2 +3\n", ["line 5", "found '+3'"]),
+        (SQUARE + "f 1 2-3 3\n", ["line 5", "found '2-3'"]),
+        (SQUARE + "f 1 2 1234567\n", ["line 5", "found index 1234567"]),
         (SQUARE + "f 1 2 --3\n", ["line 5", "found '--3'"]),
         (SQUARE + "f 1 2 3-\n", ["line 5", "found '3-'"]),
         (SQUARE + "f 1/1/1/1 2 3\n", ["line 5", "found '1/1/1/1'"]),

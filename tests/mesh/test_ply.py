@@ -1,6 +1,7 @@
 """PLY files: what is read in text and both byte orders, what is refused and how it is said, what is written."""
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,9 +44,9 @@ def test_vertices_are_the_rows_of_the_file_with_duplicates_and_unreferenced_ones
 
 @pytest.mark.parametrize("name", ["vertex_indices", "vertex_index"])
 @pytest.mark.parametrize("encoding", ["ascii", *ORDERS])
-def test_polygons_of_any_size_become_fans_and_are_remembered(read, name, encoding):
+@pytest.mark.parametrize("polygons", [[[0, 1, 2, 3], [0, 1, 2], [3, 1, 2]], [[3, 1, 2], [0, 1, 2, 3], [0, 1, 2]]])
+def test_polygons_of_any_size_become_fans_and_are_remembered(read, name, encoding, polygons):
     head = header(face=f"property list uchar int {name}\n", counts=(4, 3), encoding=encoding).encode()
-    polygons = [[0, 1, 2, 3], [0, 1, 2], [3, 1, 2]]
     if encoding == "ascii":
         body = (SQUARE + "".join(f"{len(p)} {' '.join(map(str, p))}\n" for p in polygons)).encode()
     else:
@@ -54,8 +55,8 @@ def test_polygons_of_any_size_become_fans_and_are_remembered(read, name, encodin
         body += b"".join(struct.pack(f"{order}B{len(p)}i", len(p), *p) for p in polygons)
     mesh = read(head + body)
     assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
-    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2], [3, 1, 2]]
-    assert mesh.polygon_sizes.tolist() == [4, 3, 3]
+    assert mesh.faces.tolist() == [[p[0], *pair] for p in polygons for pair in pairwise(p[1:])]
+    assert mesh.polygon_sizes.tolist() == [len(polygon) for polygon in polygons]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", *ORDERS])
@@ -230,6 +231,7 @@ MIXED = header(counts=(4, 2), encoding="binary_little_endian").encode() + BODY
         ),
         (header() + SQUARE.replace("1 1 0", "1 1e39 0") + "3 0 1 2\n", ["row 2: found [1.0, inf", "(1 such rows)"]),
         (header() + SQUARE + "3 0 1 4\n", ["face, row 0: found the vertex index 4", "wanted 0 ... 3"]),
+        (header(counts=(4, 2)) + SQUARE + "3 0 1 2\n3 9 1 2\n", ["face, row 1: found the vertex index 9"]),
         (header() + SQUARE + "3 0 1 -1\n", ["found the vertex index -1"]),
         (header() + SQUARE + "2 0 1\n", ["face, row 0: found 2 corners; wanted 3 or more"]),
         (header() + SQUARE + "4 0 1 2\n", ["row 0: found '4 0 1 2'", "as many values as the list vertex_indices says"]),
