@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from meshdisent.errors import DataError, MeshdisentError
+from meshdisent.errors import DataError, MeshdisentError, UsageError
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
@@ -49,8 +49,11 @@ def read_scans(texts: tuple[str, ...], model: "MorphableModel") -> tuple[list[Na
 
     Raises
     ------
+    UsageError : If no scan is named.
     MeshdisentError : The first reason, if no scan can be used.
     """
+    if not texts:
+        raise UsageError("No scan is named; wanted at least one SCAN, a mesh file or faces.h5:SUBJECT/EXPRESSION.")
     scans: dict[str, NamedScan] = {}
     reasons: list[MeshdisentError] = []
     for text in texts:

@@ -1,0 +1,192 @@
+"""meshdisent neutralize, transfer, interpolate and sample, as they are called."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import small_faces
+
+from meshdisent import editing
+from meshdisent.cli.main import main
+from meshdisent.mesh.mesh import Mesh
+
+
+@pytest.fixture(scope="module")
+def scans():
+    return small_faces.scans()
+
+
+@pytest.fixture(scope="module")
+def model(scans):
+    return small_faces.linear(scans)
+
+
+@pytest.fixture(scope="module")
+def job(scans, model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verbs")
+    scans.save(folder / "faces.h5")
+    model.save(folder / "run" / "model.safetensors")
+    for row, name in ((66, "anna/smile.ply"), (72, "ben/grin.obj")):
+        (folder / name).parent.mkdir()
+        Mesh(scans.vertices(np.array([row]))[0].astype(np.float64), scans.topology.faces).write(folder / name)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_job(job, monkeypatch):
+    monkeypatch.chdir(job)
+    monkeypatch.setenv("MESHDISENT_RENDERER", "software")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def read(folder, names):
+    return np.stack([Mesh.read(folder / name).vertices for name in names])
+
+
+def made(meshes):
+    return np.stack([mesh.vertices for mesh in meshes])
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+NEUTRALIZE = ["neutralize", "run", "anna/smile.ply", "faces.h5:s14/frown"]
+
+
+@pytest.mark.parametrize("keep", [[], ["--keep-detail"]])
+def test_neutralize_writes_a_neutral_for_each_scan(tmp_path, model, scans, capsys, keep):
+    out = tmp_path / "out"
+    assert main([*NEUTRALIZE, "--out", str(out), *keep]) == 0
+    assert files(out) == ["s14-frown-neutral.ply", "sheet.png", "smile-neutral.ply"]
+    shown = scans.vertices(np.array([66, 73]))
+    expected = made(editing.neutralize(model, shown, keep_detail=bool(keep)))
+    assert read(out, ["smile-neutral.ply", "s14-frown-neutral.ply"]) == pytest.approx(expected, abs=1e-3)
+    assert capsys.readouterr().out == f"{out}: 2 meshes (ply), sheet.png\n"
+
+
+def test_transfer_writes_the_person_with_each_expression(tmp_path, model, scans):
+    out = tmp_path / "out"
+    shown = ["ben/grin.obj", "faces.h5:s15/jaw_left"]
+    assert main(["transfer", "run", "--identity", "anna/smile.ply", "--expression", *shown, "--out", str(out)]) == 0
+    assert files(out) == ["sheet.png", "smile-as-grin.ply", "smile-as-s15-jaw_left.ply"]
+    expected = made(editing.transfer(model, scans.vertices(np.array([66])), scans.vertices(np.array([72, 79]))))
+    assert read(out, ["smile-as-grin.ply", "smile-as-s15-jaw_left.ply"]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_interpolate_writes_the_steps_and_an_animation(tmp_path, model, scans, capsys):
+    from PIL import Image
+
+    out = tmp_path / "out"
+    command = ["interpolate", "run", "anna/smile.ply", "ben/grin.obj", "--out", str(out), "--steps", "3"]
+    assert main([*command, "--only", "expression", "--format", "obj"]) == 0
+    assert files(out) == ["0000.obj", "0001.obj", "0002.obj", "animation.gif", "sheet.png"]
+    first, second = scans.vertices(np.array([66, 72]))
+    expected = made(editing.interpolate(model, first, second, 3, "expression"))
+    assert read(out, ["0000.obj", "0001.obj", "0002.obj"]) == pytest.approx(expected, abs=1e-3)
+    with Image.open(out / "animation.gif") as animation:
+        assert animation.n_frames == 4  # there and back again
+    assert capsys.readouterr().out == f"{out}: 3 meshes (obj), sheet.png, animation.gif\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ([], {}),
+        (["--seed", "3", "--spread", "0.5"], {"seed": 3, "spread": 0.5}),
+        (["--identity", "anna/smile.ply"], {"identity": 66}),
+        (["--expression", "faces.h5:s14/grin"], {"expression": 72}),
+        (["--expression", "neutral"], {"expression": "neutral"}),
+    ],
+)
+def test_sample_writes_what_the_function_draws(tmp_path, model, scans, options, settings):
+    out = tmp_path / "out"
+    assert main(["sample", "run", "--out", str(out), "--count", "3", "--no-pictures", *options]) == 0
+    assert files(out) == ["0000.ply", "0001.ply", "0002.ply"]
+    known = {k: scans.vertices(np.array([v])) if k in ("identity", "expression") and v != "neutral" else v
+             for k, v in settings.items()}  # fmt: skip
+    assert read(out, files(out)) == pytest.approx(made(editing.sample(model, 3, **known)), abs=1e-3)
+
+
+def test_a_scan_that_does_not_fit_is_named_and_the_rest_is_written(tmp_path, capsys):
+    Mesh(small_faces.TEMPLATE[:161], small_faces.FACES[:10]).write("small.ply", overwrite=True)
+    for number, command in enumerate((
+        ["neutralize", "run", "anna/smile.ply", "small.ply", "absent.ply"],
+        ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "absent.ply", "small.ply", "ben/grin.obj"],
+    )):  # fmt: skip
+        out = tmp_path / str(number)
+        assert main([*command, "--out", str(out), "--no-pictures"]) == 3
+        assert len(files(out)) == 1
+        said = capsys.readouterr().err
+        assert "left out: small.ply has 161 vertices; topology" in said
+        assert "absent.ply" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["neutralize", "run", "absent.ply"],
+        ["transfer", "run", "--identity", "absent.ply", "--expression", "anna/smile.ply"],
+        ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "faces.h5:s00/absent"],
+        ["interpolate", "run", "anna/smile.ply", "absent.ply"],
+        ["sample", "run", "--identity", "absent.ply"],
+        ["sample", "nobody"],
+    ],
+)
+def test_without_anything_to_do_nothing_is_written(tmp_path, capsys, command):
+    assert main([*command, "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.startswith("meshdisent: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        NEUTRALIZE,
+        ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "ben/grin.obj"],
+        ["interpolate", "run", "anna/smile.ply", "ben/grin.obj"],
+        ["sample", "run"],
+    ],
+)
+def test_a_folder_with_something_in_it_is_replaced_only_when_asked(tmp_path, capsys, command):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "out exists already" in capsys.readouterr().err
+    assert files(tmp_path / "out") == ["mine.txt"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--overwrite", "--no-pictures"]) == 0
+    assert "mine.txt" not in files(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["interpolate", "run", "anna/smile.ply", "ben/grin.obj", "--steps", "1"], "1 steps; wanted at least 2"),
+        (["sample", "run", "--count", "0"], "count of 0; wanted at least 1"),
+        (["neutralize", "run"], "SCAN"),
+    ],
+)
+def test_arguments_that_cannot_work_are_usage_errors(tmp_path, capsys, command, message):
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "neutralize", "transfer", "interpolate", "sample"])
+def test_help_has_an_example_and_is_quick_to_come(verb):
+    import subprocess
+
+    program = (
+        "import sys; from meshdisent.cli.main import main; code = main([sys.argv[1], '--help']); "
+        "heavy = {'torch', 'h5py', 'pyvista', 'matplotlib', 'scipy'} & sys.modules.keys(); sys.exit(code or len(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"For example: meshdisent {verb} run " in done.stdout
