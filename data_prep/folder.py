@@ -2,7 +2,7 @@
 
     RAW/anna/neutral.ply   RAW/anna/smile.ply   RAW/ben/neutral.obj   ...     (or RAW/SUBJECT/SEQUENCE/FRAME.ply)
 
-All files have the same vertices in the same order (register them first if they do not) and one unit. On the command line:
+All files have the same vertices in the same order (register them first if they do not) and one unit. As a command:
 
     meshdisent prepare folder RAW --out faces.h5 --unit mm --neutral neutral
     meshdisent inspect faces.h5

@@ -22,7 +22,7 @@ FORMAT = "meshdisent.faces"
 FORMAT_VERSION = 1
 OWN_ATTRIBUTES = ("format", "format_version", "vertices_hash")
 AGAIN = "Prepare it again (meshdisent prepare)."
-_BLOCK_BYTES = 16 << 20  # what a pass over all scans holds in memory at a time
+_BLOCK_BYTES = 4 << 20  # what a pass over all scans holds in memory at a time
 _EAGER_BYTES = 256 << 20  # up to this size every coordinate is checked when the file is opened, else when it is read
 _DEFLATE_LIMIT = 1100  # no compressor that HDF5 ships shrinks more; a larger claim is a file without its data
 

@@ -20,7 +20,7 @@ TEST_FRAMES, FRAME_PERIOD = 10, 100
 def split_by_subjects(subjects: Sequence[str], seed: int = 0) -> dict[str, str]:
     """Put 60 % of the subjects into training, 10 % into validation, the rest into the test, drawn by seed.
 
-    One subject alone goes into training; of two, one goes into the test.
+    One subject alone goes into training; of two, one goes into the test; of three or more, one at least into each.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def split_by_subjects(subjects: Sequence[str], seed: int = 0) -> dict[str, str]:
     """
     count = len(subjects)
     train = max(1, int(TRAIN_SHARE * count))
-    val = int((TRAIN_SHARE + VAL_SHARE) * count) - train if count > 2 else 0
+    val = max(1, int((TRAIN_SHARE + VAL_SHARE) * count) - train) if count > 2 else 0
     order = np.random.default_rng(seed).permutation(count)
     place = np.empty(count, np.int64)
     place[order] = np.arange(count)

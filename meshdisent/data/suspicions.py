@@ -18,7 +18,7 @@ from meshdisent.mesh.alignment import align
 COPY_SHARE = 1e-4  # of the size, 0.01 mm on a face: rounding in a text file leaves less, a scanner leaves more
 _CODE_SIZE = 12
 _SHAPE_FENCE, _STRETCH_FENCE = 4.0, 8.0  # interquartile ranges above the upper quartile
-_GROUP = 20
+_GROUP = 3  # scans that an expression needs to be judged by itself
 _FRAME_SCANS = 200
 _SUBJECT_SCANS = 64
 
@@ -116,7 +116,7 @@ def strangers(
 ) -> tuple[Int[np.ndarray, " strange"], Float[np.ndarray, " strange"]]:
     """Find scans much farther from the mean shape than the others, or with a vertex pulled far out of the surface.
 
-    Others are those of the same expression, where there are enough: an open mouth is no fault.
+    Each scan is measured against those of its expression: an open mouth is no fault.
 
     Returns
     -------
@@ -130,13 +130,10 @@ def strangers(
         distance[rows] = np.linalg.norm(vertices - mean, axis=2).mean(axis=1)
         now = np.linalg.norm(vertices[:, edges[:, 0]] - vertices[:, edges[:, 1]], axis=2)
         stretch[rows] = (now / length).max(axis=1, initial=0.0)
-    counts = np.bincount(scans.expression + 1, minlength=len(scans.expressions) + 1)
-    group = np.where(counts[scans.expression + 1] >= _GROUP, scans.expression, -1)
-    is_strange = np.zeros(len(scans), bool)
-    for value in np.unique(group):
-        rows = np.flatnonzero(group == value)
-        is_strange[rows] = _beyond_fence(distance[rows], _SHAPE_FENCE) | _beyond_fence(stretch[rows], _STRETCH_FENCE)
-    strange = np.flatnonzero(is_strange)
+    strange = np.flatnonzero(
+        _beyond_fence(_relative(distance, scans.expression), _SHAPE_FENCE)
+        | _beyond_fence(_relative(stretch, scans.expression), _STRETCH_FENCE)
+    )
     order = strange[np.argsort(-distance[strange], kind="stable")]
     return order, distance[order]
 
@@ -175,6 +172,17 @@ def frame(scans: ScanDataset, mean: Float[np.ndarray, "vertex 3"]) -> Frame | No
         after.append(((moved - mean) ** 2).sum())
     saved = 1 - np.sum(after) / np.sum(before) if np.sum(before) > 0 else 0.0
     return Frame(float(np.median(shift)), float(np.median(turn)), float(saved))
+
+
+def _relative(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Divide each value by the median of its group, that of all where the group is small or its median is 0."""
+    result = values / max(np.median(values), 1e-12)
+    for name in np.unique(group):
+        rows = group == name
+        middle = np.median(values[rows])
+        if rows.sum() >= _GROUP and middle > 0:
+            result[rows] = values[rows] / middle
+    return result
 
 
 def _beyond_fence(values: np.ndarray, fence: float) -> np.ndarray:

@@ -68,7 +68,7 @@ class TestGoodScans:
     def test_come_through_to_the_bit(self, run, tree, people):
         result, scans = run()
         assert (result.scans, result.subjects, result.neutrals, result.rejected) == (20, 5, 5, ())
-        assert result.splits == {"train": 12, "val": 0, "test": 8, "dropped": 0}
+        assert result.splits == {"train": 12, "val": 4, "test": 4, "dropped": 0}
         for vertices, subject, expression in zip(*people, strict=True):
             row = scans.scan(f"{subject}/{expression}")
             assert np.array_equal(scans.vertices(np.array([row]))[0], vertices.astype(np.float32))
