@@ -151,20 +151,23 @@ def test_a_model_in_closed_form_leaves_the_same_folder_without_a_loop(scans, tmp
         train(result.model, scans, settings)
 
 
-def test_the_best_weights_are_given_back_when_the_recipe_keeps_them(scans, recipe, monkeypatch):
-    figures = iter([3.0, 1.0, 2.0, 4.0])
-    seen = []
+@pytest.mark.parametrize(("figures", "best"), [([5.0, 3.0, 1.0, 2.0, 4.0], 2), ([0.5, 3.0, 1.0, 2.0, 4.0], 0)])
+def test_the_best_weights_are_given_back_when_the_recipe_keeps_them(scans, recipe, monkeypatch, figures, best):
+    """Also if the untrained model was the best, as one with a linear start may be."""
+    coming, seen = iter(figures), []
 
     def pretended(model, scans, limit=None):
         if limit is None:  # the last measurement, of the model that is given back
             return {"E_avd": 0.0}
         seen.append(model.encoder.weight.detach().clone())
-        return {"E_avd": next(figures)}
+        return {"E_avd": next(coming)}
 
     monkeypatch.setattr(loop_module, "validate", pretended)
-    result = run_recipe(recipe(steps=20, validate_steps=5, keep_best=True), scans, progress=False)
-    assert torch.equal(result.model.encoder.weight, seen[1])
-    assert not torch.equal(result.model.encoder.weight, seen[3])
+    settings = recipe(steps=20, validate_steps=5, keep_best=True)
+    result = run_recipe(settings, scans, progress=False)
+    assert torch.equal(seen[0], build(settings, scans).encoder.weight)
+    assert torch.equal(result.model.encoder.weight, seen[best])
+    assert not torch.equal(result.model.encoder.weight, seen[4])
 
 
 def test_patience_counts_validations_without_a_better_figure(scans, recipe, monkeypatch):
