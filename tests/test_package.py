@@ -104,6 +104,22 @@ def test_every_import_is_declared(setup):
         assert at_the_top <= base, f"{file} needs the extras {at_the_top - base} just to be imported"
 
 
+def test_every_requirement_is_imported_somewhere(setup):
+    files = (ROOT / "meshdisent").rglob("*.py")
+    used = set().union(*(imported(ast.walk(ast.parse(file.read_text(encoding="utf-8")))) for file in files))
+    assert set(requirements(setup["options"]["install_requires"])) <= used
+
+
+def test_every_import_of_the_tests_is_declared(setup):
+    extra = requirements(setup["options.extras_require"]["test"])
+    declared = {*requirements(setup["options"]["install_requires"]), *extra}
+    own = {file.stem for file in (ROOT / "tests").rglob("*.py")}
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        found = imported(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        undeclared = found - declared - {canonicalize_name(name) for name in own}
+        assert not undeclared, f"{file} imports {undeclared}, which the extra test does not declare"
+
+
 def imported(nodes) -> set[str]:
     """Distributions that some statements import, the standard library and our own modules aside."""
     modules = set()
