@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from meshdisent.errors import MeshdisentError
@@ -33,12 +34,16 @@ def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], work
         yield from map(function, tasks)
         return
     # New interpreters ("spawn"): forking a process that has threads, as torch and BLAS have, may hang.
-    pool = ProcessPoolExecutor(worker_count, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_to_parent)
+    pool = ProcessPoolExecutor(
+        worker_count,
+        multiprocessing.get_context("spawn"),
+    )
     waiting: deque[Future[Result]] = deque()
     remaining = iter(tasks)
     try:
-        for task in itertools.islice(remaining, worker_count * _WAITING_PER_WORKER):
-            waiting.append(pool.submit(function, task))
+        with _ctrl_c_kept_from_children():
+            for task in itertools.islice(remaining, worker_count * _WAITING_PER_WORKER):
+                waiting.append(pool.submit(function, task))
         while waiting:
             yield waiting.popleft().result()
             for task in itertools.islice(remaining, 1):
@@ -52,5 +57,14 @@ def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], work
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_ctrl_c_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _ctrl_c_kept_from_children() -> Iterator[None]:
+    """Hold Ctrl-C back while processes start: they inherit that, and leave it to this one, which gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

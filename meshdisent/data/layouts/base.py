@@ -102,6 +102,11 @@ class Layout(Protocol):
         ...
 
 
+def as_folders(raw: Sequence[Path | str] | Path | str) -> tuple[Path, ...]:
+    """Take one folder or several, as paths or strings."""
+    return (Path(raw),) if isinstance(raw, str | Path) else tuple(map(Path, raw))
+
+
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Sort key that puts ``2_smile`` before ``10_dimpler``.
 

@@ -10,7 +10,16 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from meshdisent.data.layouts.base import MM_PER_UNIT, Listing, RawFolders, Rejection, ScanRecord, Unit, natural_key
+from meshdisent.data.layouts.base import (
+    MM_PER_UNIT,
+    Listing,
+    RawFolders,
+    Rejection,
+    ScanRecord,
+    Unit,
+    as_folders,
+    natural_key,
+)
 from meshdisent.errors import DataError, MeshError, UsageError
 from meshdisent.mesh.mesh import Mesh
 
@@ -33,6 +42,7 @@ class FolderLayout:
     """Take the first so many subjects only."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", as_folders(self.raw))
         if not self.raw:
             raise UsageError("The layout folder got no folder; wanted one or more, each with one folder a subject.")
         if self.subjects is not None and self.subjects < 1:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from meshdisent.data.ict_people import EXPRESSIONS, SHAPES, IctPeople, IctShapes, Person, express
-from meshdisent.data.layouts.base import MM_PER_UNIT, Listing, RawFolders, Rejection, ScanRecord, Unit
+from meshdisent.data.layouts.base import MM_PER_UNIT, Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders
 from meshdisent.errors import DataError, MeshError, UsageError
 from meshdisent.mesh.mesh import Mesh
 
@@ -55,6 +55,7 @@ class IctLayout:
     """Personal displacement beyond the 100 identity modes in mm (root mean square length)."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", as_folders(self.raw))
         if len(self.raw) != 1:
             raise UsageError(f"The layout ict got {len(self.raw)} folders; wanted one: the clone of ICT-FaceKit.")
         if self.subjects < 1 or not self.noise >= 0 or not self.detail >= 0:

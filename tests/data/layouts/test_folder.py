@@ -128,6 +128,14 @@ def test_links_that_lead_in_circles_end(tmp_path, touch):
     assert shown(FolderLayout(raw=(tmp_path / "raw",)).find()) == shown(listing)
 
 
+def test_folders_may_be_given_as_text(tmp_path):
+    make = getattr(FolderLayout.__init__, "__wrapped__", FolderLayout.__init__)
+    for raw in (str(tmp_path), tmp_path, [str(tmp_path)]):
+        layout = object.__new__(FolderLayout)
+        make(layout, raw=raw)
+        assert layout.raw == (tmp_path,)
+
+
 class TestNothingFound:
     def test_absent(self, tmp_path):
         with pytest.raises(DataError, match="nowhere is absent; wanted a folder with one folder a subject"):
