@@ -304,6 +304,11 @@ def test_a_subject_with_one_scan_has_no_spread_and_does_not_flatter_the_mean(mod
     full = evaluate(model, small_faces.scans(split=["train"] * 60 + ["test"] * 15 + ["dropped"] * 5))
     for variant in ("a", "b"):
         assert found.figures["E_id"][variant] == pytest.approx(full.figures["E_id"][variant])
+    # A mean over scans counts a subject as often as it has scans, for the references too.
+    own, truth = small_faces.scans().vertices(np.arange(60, 76)).astype(np.float64), small_faces.PEOPLE[12:]
+    errors = [distance(own[5 * k : 5 * k + 5].mean(0), truth[k]).mean() for k in range(4)]
+    mean = found.figures["baselines"]["subject's mean scan"]["E_neu"]["mean"]
+    assert mean == pytest.approx(np.average(errors, weights=[5, 5, 5, 1]), rel=1e-5)
     single = ["train"] * 60 + (["test"] + ["dropped"] * 4) * 4
     found = evaluate(model, small_faces.scans(split=single))
     assert found.figures["E_id"] is None
