@@ -113,6 +113,8 @@ class LinearModel(MorphableModel):
         Codes are fewer than asked for where the scans span fewer directions.
         """
         config = recipe if isinstance(recipe, LinearConfig) else getattr(recipe, "config", None) or LinearConfig()
+        if not isinstance(config, LinearConfig):
+            raise RecipeError(f"LinearModel.fit got a {type(config).__name__}; wanted a recipe whose model is linear.")
         neutrals = pseudo_neutrals(scans, config.neutrals)
         model = cls(config, scans.topology, solve(scans, neutrals, config))
         model.calibrate(scans, neutrals)

@@ -228,7 +228,12 @@ class WSDF(MorphableModel):
         from meshdisent.training.loop import run_recipe
         from meshdisent.training.recipe import Recipe
 
-        result = run_recipe(recipe or Recipe.default(cls.name), scans).model
+        recipe = recipe or Recipe.default(cls.name)
+        if recipe.model != cls.name:
+            raise RecipeError(
+                f"WSDF.fit got a recipe of the model {recipe.model}; wanted a recipe whose model is wsdf."
+            )
+        result = run_recipe(recipe, scans).model
         assert isinstance(result, cls)
         return result
 

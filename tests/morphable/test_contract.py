@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from meshdisent.data.dataset import ScanDataset
-from meshdisent.errors import DataError, TopologyError, UsageError
+from meshdisent.errors import DataError, RecipeError, TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable import contract
 from meshdisent.morphable.contract import Codes, ModelCard, refuse_other_topology
@@ -221,6 +221,13 @@ def test_calibration_without_true_neutrals_goes_by_the_given_ones(name, tiny_sca
     assert model.moving[unlikely]
     model.calibrate(blind)
     assert not model.moving[unlikely]
+
+
+def test_a_recipe_of_another_model_is_refused_before_anything_is_made(name, model, tiny_scans, tiny_config):
+    other = next(other for other in contract.MODELS if other != name)
+    recipe = Recipe(model=other, config=tiny_config[other], training=TrainingConfig(steps=1))
+    with pytest.raises(RecipeError, match=rf"wanted a recipe whose model is {name}"):
+        type(model).fit(tiny_scans, recipe)
 
 
 def test_a_dataset_without_training_scans_is_refused(name, model, tiny_scans, tiny_config):
