@@ -12,6 +12,7 @@ from meshdisent.morphable.contract import Batch, Codes
 from meshdisent.morphable.linear_start import LinearStartConfig
 from meshdisent.morphable.model_file import load
 from meshdisent.morphable.wsdf import WSDF, BankConfig, HierarchyConfig, LossConfig, WSDFConfig
+from meshdisent.nn.mixing import Pairs
 from meshdisent.nn.neutral_bank import confidence
 from meshdisent.nn.spiral import SpiralEncoderConfig
 from meshdisent.training.recipe import Recipe, SamplerConfig, TrainingConfig
@@ -149,6 +150,31 @@ def test_confidence_comes_from_the_number_of_training_scans(tiny_scans, config):
     assert published.objective(batch_of(tiny_scans, range(8)), noise_of(model, 8))["neutral"] == 0
 
 
+def test_mixtures_of_two_subjects_do_not_move_the_bank(tiny_scans, config):
+    model = made(tiny_scans, config, bank=BankConfig(start="mean", confidence_shift=1.0))
+    batch, noise = batch_of(tiny_scans, [0, 1, 5, 6]), noise_of(model, 4)
+    unmixed = Pairs(torch.tensor([2, 3, 0, 1]), torch.zeros(4))
+    before = model.bank.entries.clone()
+    plain = made(tiny_scans, config, bank=BankConfig(start="mean", confidence_shift=1.0)).objective(batch, noise)
+    torch.testing.assert_close(model.objective(batch, noise, unmixed), plain)  # an angle of 0 leaves a scan as it is
+    model.bank.entries[:] = before
+    mixed = Pairs(unmixed.partner, torch.tensor([0.0, 0.0, 0.7, 0.7]))
+    terms = model.objective(batch, noise, mixed)
+    assert terms["neutral"] != plain["neutral"]
+    assert terms["reconstruction"] != plain["reconstruction"]
+    assert (model.bank.entries[0] != before[0]).any()
+    assert torch.equal(model.bank.entries[1:], before[1:])
+
+
+def test_the_player_mixes_the_configured_share(tiny_scans, config, monkeypatch):
+    model = made(tiny_scans, config, bank=BankConfig(start="mean"), mixing=1.0)
+    seen = []
+    monkeypatch.setattr(model, "objective", lambda batch, noise, pairs: seen.append(pairs) or {})
+    model.players()[0].objective(batch_of(tiny_scans, range(20)), torch.Generator().manual_seed(0))
+    subject = torch.arange(20) // 5
+    assert torch.equal(seen[0].is_mixed, subject != subject[seen[0].partner])
+
+
 @pytest.fixture(scope="module")
 def shifted(shapes):
     """Two datasets with 42 and 162 vertices whose scans are shifted as a whole: people along x, expressions along y."""
@@ -261,3 +287,5 @@ def test_impossible_settings_are_refused():
         WSDFConfig(fused_size=0)
     with pytest.raises(RecipeError, match=r"factors has fewer than 2 entries"):
         WSDFConfig(hierarchy=HierarchyConfig(factors=(4.0,)))
+    with pytest.raises(RecipeError, match=r"mixing is 0.5 with a bank that starts from mean_scan.*config.bank.start"):
+        WSDFConfig(mixing=0.5)
