@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,12 +97,14 @@ def different_names(names: dict[str, str]) -> dict[str, str]:
     return chosen
 
 
-_OPEN: dict[str, "ScanDataset"] = {}
-
-
 def _dataset(path: str) -> "ScanDataset":
+    file = Path(path).absolute()
+    return _open(path, file, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=4)
+def _open(path: str, file: Path, written: int) -> "ScanDataset":
+    """Open a dataset once for all its scans; another folder to work in, or a file written anew, is another dataset."""
     from meshdisent.data.dataset import ScanDataset
 
-    if path not in _OPEN:
-        _OPEN[path] = ScanDataset.open(path)
-    return _OPEN[path]
+    return ScanDataset.open(path)

@@ -120,3 +120,20 @@ def test_no_name_stands_twice(names, expected):
     found = list(different_names(names).values())
     assert len(set(found)) == len(names)
     assert found == expected
+
+
+def test_the_same_name_in_another_folder_is_another_dataset(scans, model, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    first = read_scan("faces.h5:anna/smile", model).vertices
+    moved = type(scans).from_arrays(
+        scans.vertices() + 1,
+        scans.topology.faces,
+        [scans.subjects[s] for s in scans.subject],
+        ["smile"] * len(scans),
+        frame=list(range(len(scans))),
+    )
+    moved.save(tmp_path / "faces.h5")
+    monkeypatch.chdir(tmp_path)
+    second = read_scan("faces.h5:anna/smile/0", model).vertices
+    assert not np.array_equal(first, second)
+    assert np.allclose(second, scans.vertices()[0] + 1)

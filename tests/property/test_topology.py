@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 100_000)
 
 def smaller(reduce, mesh, share):
     """Decimate; a surface may end above what was asked for, and says so."""
-    count = max(3, round(share * len(mesh[0])))
+    count = max(3, int(share * len(mesh[0])))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         return reduce(*mesh, count), count, said
