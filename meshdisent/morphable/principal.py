@@ -12,7 +12,8 @@ from torch import Tensor
 
 #: Up to this many rows or columns the exact decomposition costs less than a second.
 _SMALL = 700
-#: Deviations below this share of the largest are the rounding of scans in single precision.
+#: Deviations below this share of the largest are rounding. Centered rows span one direction less than there are rows, and
+#: in single precision the missing one comes out at about 1e-6.
 _NOISE = 1e-5
 
 
@@ -38,8 +39,7 @@ def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int) -> 
             torch.manual_seed(0)
             _, values, columns = torch.svd_lowrank(rows, q=min(count + 30, smaller), niter=4)
         directions = columns.T
-    # Centered rows span one direction less than there are rows; in float32 its rounding is about 1e-6 of the largest.
-    spanned = int((values > values[0] * 1e-5).sum()) if len(values) and values[0] > 0 else 0
+    spanned = int((values > _NOISE * values[0]).sum()) if len(values) and values[0] > 0 else 0
     keep = min(count, spanned)
     directions, values = directions[:keep], values[:keep]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))

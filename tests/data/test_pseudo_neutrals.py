@@ -121,7 +121,7 @@ def test_the_order_of_the_scans_does_not_matter(topology, is_mouth):
 
 @pytest.fixture(scope="module")
 def scans(topology, is_mouth):
-    """Three people: twenty scans of one, six of another, and one who is in the test split only. Two neutrals known."""
+    """Three people: twenty scans of one, six of another, and one who is in the test split only. Neutrals are known."""
     parts = [twenty(topology, is_mouth, seed=1), twenty(topology, is_mouth, seed=2, count=6) + ASIDE]
     parts.append(twenty(topology, is_mouth, seed=3, count=2))
     return ScanDataset.from_arrays(
@@ -131,7 +131,7 @@ def scans(topology, is_mouth):
         ["?"] * 28,
         template=topology.template,
         split=["train"] * 26 + ["test"] * 2,
-        truth={"anna": topology.template, "ben": topology.template + ASIDE},
+        truth={"anna": topology.template, "ben": topology.template + ASIDE, "cleo": topology.template},
     )
 
 

@@ -196,6 +196,13 @@ def test_no_pickle_of_any_protocol_is_run(template, tmp_path, protocol):
     assert not trap.exists()
 
 
+def test_torch_alone_would_not_run_it_either(template, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "_refuse_code", lambda archive, where: None)
+    trap = tmp_path / "trap"
+    assert "could not be read as tensors" in complaint(saved(tmp_path / "evil.zip", {"Norm": Hostile(trap)}), template)
+    assert not trap.exists()
+
+
 def test_a_bare_pickle_is_refused(template, tmp_path):
     trap = tmp_path / "trap"
     path = saved(tmp_path / "evil.zip", param=pickle.dumps(Hostile(trap)))
