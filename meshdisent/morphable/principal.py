@@ -12,8 +12,8 @@ from torch import Tensor
 
 #: Up to this many rows or columns the exact decomposition costs less than a second.
 _SMALL = 700
-#: Deviations below this share of the largest are rounding. Centered rows span one direction less than there are rows, and
-#: in single precision the missing one comes out at about 1e-6.
+#: Deviations below this share of the largest are rounding: centered rows span one direction less than there are rows,
+#: and in single precision the missing one comes out at about 1e-6.
 _NOISE = 1e-5
 
 
