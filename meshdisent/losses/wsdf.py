@@ -28,6 +28,28 @@ def neutralization(
     return (confidence * (neutralized - bank.detach()).square().sum(dim=(1, 2))).mean()
 
 
+def displacement(
+    decoded: Float[Tensor, "batch vertex 3"],
+    shown: Float[Tensor, "batch vertex 3"],
+    neutral: Float[Tensor, "batch vertex 3"],
+    at_rest: Float[Tensor, "batch vertex 3"],
+) -> Float[Tensor, ""]:
+    r"""Squared distance of decoded displacements to those of the scans from their subjects' bank entries (ours).
+
+    .. math:: L_{dis} = \frac{1}{B} \sum_b \lVert (X^r_b - X^n_b) - (X_b - B_{k(b)}) \rVert^2
+
+    Unlike the reconstruction it does not ask the expression code for what the identity code cannot say of a person.
+
+    Examples
+    --------
+    >>> faces = torch.zeros(4, 2, 1, 3)
+    >>> faces[1] = 1.0
+    >>> displacement(*faces).item()
+    3.0
+    """
+    return ((decoded - neutral) - (shown - at_rest)).square().sum(dim=(1, 2)).mean()
+
+
 def compactness(
     mean: Float[Tensor, "anchor latent"],
     log_variance: Float[Tensor, "anchor latent"],

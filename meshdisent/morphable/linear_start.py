@@ -25,11 +25,15 @@ class LinearStartConfig:
     ----------
     neutrals, mirrored : As in :class:`~meshdisent.morphable.linear.LinearConfig`; ``off`` for no linear start.
     log_variance : Of the untrained posteriors: small, so that codes carry the scan from the first step on.
+    networks_change : What the networks add to: ``everything``, or the ``expression`` alone. Then identity codes and
+        neutrals stay those of linear algebra, which a few hundred people are too few to improve, and the networks learn
+        how an expression depends on the person and on its own strength.
     """
 
     neutrals: Literal["off", "mode", "median", "mean"] = "off"
     mirrored: bool = False
     log_variance: float = -4.0
+    networks_change: Literal["everything", "expression"] = "everything"
 
     @property
     def is_on(self) -> bool:

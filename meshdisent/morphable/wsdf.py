@@ -25,7 +25,14 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.pseudo_neutrals import pseudo_neutrals
 from meshdisent.errors import RecipeError
 from meshdisent.losses.shared import kl_divergence, reconstruction
-from meshdisent.losses.wsdf import compactness, jacobian_growth, jacobian_hinge, neutralization, published_pairing
+from meshdisent.losses.wsdf import (
+    compactness,
+    displacement,
+    jacobian_growth,
+    jacobian_hinge,
+    neutralization,
+    published_pairing,
+)
 from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
@@ -77,6 +84,7 @@ class LossConfig:
     ----------
     space : ``standardized``: sums over coordinates divided by their standard deviation, and the hinge over the sum of
         mm^2 (published; weights depend on the number of vertices). ``millimeters``: means over vertices, in mm^2 each.
+    displacement : Ours, none in the paper; see :func:`~meshdisent.losses.wsdf.displacement`.
     jacobian_lower, jacobian_upper : Slopes of the hinge, in the unit of ``space``.
     pairing : Which identity code meets which expression code in the hinge: that of the ``same_scan``, or the mixture of
         the published code (:func:`~meshdisent.losses.wsdf.published_pairing`).
@@ -89,6 +97,7 @@ class LossConfig:
     neutral: float = 10.0
     jacobian: float = 10.0
     compactness: float = 10.0
+    displacement: float = 0.0
     jacobian_lower: float = 0.0
     jacobian_upper: float = 5000.0
     pairing: Literal["same_scan", "published"] = "same_scan"
@@ -278,7 +287,9 @@ class WSDF(MorphableModel):
         if self.linear_start is None:
             return Posterior(identity, expression)
         start = self.linear_start.encode(vertices)
-        return Posterior((identity[0] + start.identity, identity[1]), (expression[0] + start.expression, expression[1]))
+        # Means that stay linear still have a variance of their own, so that the decoder learns to be smooth.
+        mean = start.identity if self.is_identity_linear else identity[0] + start.identity
+        return Posterior((mean, identity[1]), (expression[0] + start.expression, expression[1]))
 
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
         """Codes of scans in mm: the means of the posteriors."""
@@ -289,8 +300,16 @@ class WSDF(MorphableModel):
         """Scans in mm."""
         if self.linear_start is None:
             return self.normalization.undo(self.decoder(*codes))
+        added = self.decoder(*codes)
+        if self.is_identity_linear:
+            added = added - self.decoder.neutral(codes.identity)
         # The networks' part is a displacement: it is scaled like a scan, but not moved.
-        return self.linear_start.decode(codes) + self.decoder(*codes) * self.normalization.deviation
+        return self.linear_start.decode(codes) + added * self.normalization.deviation
+
+    @property
+    def is_identity_linear(self) -> bool:
+        """Whether identity codes and neutrals are those of the linear start, untouched by the networks."""
+        return self.linear_start is not None and self.config.linear_start.networks_change == "expression"
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
         """Faces at rest, in mm: no expression is the zero code (WSDF, eq. 1)."""
@@ -317,6 +336,7 @@ class WSDF(MorphableModel):
                     "neutral": weights.neutral,
                     "jacobian": weights.jacobian,
                     "compactness": weights.compactness,
+                    "displacement": weights.displacement,
                 },
             )
         ]
@@ -363,9 +383,11 @@ class WSDF(MorphableModel):
             "kl_identity": kl_divergence(*posterior.identity),
             "kl_expression": kl_divergence(*posterior.expression),
         }
-        if loss.neutral:
-            neutral, target = self._measured(self.neutral(codes.identity), at_rest)
-            terms["neutral"] = neutralization(neutral, target, self.confidence[batch.subject].to(neutral.dtype))
+        if loss.neutral or loss.displacement:
+            faces = (*self._measured(decoded, shown), *self._measured(self.neutral(codes.identity), at_rest))
+            alpha = self.confidence[batch.subject].to(decoded.dtype)
+            terms |= {"neutral": neutralization(*faces[2:], alpha)} if loss.neutral else {}
+            terms |= {"displacement": displacement(*faces)} if loss.displacement else {}
         if loss.compactness:
             anchors = len(noise.anchors)
             terms["compactness"] = compactness(

@@ -63,7 +63,7 @@ class TrainingConfig:
     validate_steps: int | None = None
     validate_minutes: float | None = 1.0
     validate_scans: int = 1000
-    watch: Literal["E_avd", "E_neu", "E_id", "sum"] = "E_avd"
+    watch: Literal["E_avd", "E_neu", "E_neu_kept", "E_id", "sum"] = "E_avd"
     patience: int | None = None
     keep_best: bool = False
     threads: int | None = None

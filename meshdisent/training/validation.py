@@ -33,8 +33,8 @@ def validate(
 
     Returns
     -------
-    ``E_avd``, ``E_neu`` (means over scans) and ``E_id`` (variant b, mean over subjects) in mm, None where not defined;
-    and ``measured``: how many ``scans`` and ``subjects``, and against which ``neutrals`` E_neu stands. Those are the
+    ``E_avd``, ``E_neu``, ``E_neu_kept`` (with the scan's detail; means over scans) and ``E_id`` (variant b, mean over
+    subjects) in mm, None where not defined; and ``measured``: how many ``scans`` and ``subjects``, and against which ``neutrals`` E_neu stands. Those are the
     true neutrals or neutral scans where the dataset knows any ("known"), else the medians of each subject's scans
     ("medians"). Empty if the split has no scans.
     """
@@ -47,7 +47,7 @@ def validate(
     subjects = np.unique(scans.subject[rows])
     has_neutral = model.identity_size > 0 and model.expression_size > 0
     known = {int(s): rest for s in subjects if (rest := known_neutral(scans, int(s))) is not None}
-    avd, neu, spread = [], [], []
+    avd, neu, kept, spread = [], [], [], []
     for subject in subjects:
         own = scans.vertices(rows[scans.subject[rows] == subject])
         decoded, neutral = _through(model, own)
@@ -56,9 +56,17 @@ def validate(
         if has_neutral:
             spread.append(spread_b(neutral, np.zeros(len(own), np.int64))[1])
         if has_neutral and rest is not None:
-            neu.append(e_neu(neutral, rest[None], np.zeros(len(own), np.int64)))
+            same_subject = np.zeros(len(own), np.int64)
+            neu.append(e_neu(neutral, rest[None], same_subject))
+            kept.append(e_neu(own - decoded + neutral, rest[None], same_subject))
     measured = {"scans": len(rows), "subjects": len(subjects), "neutrals": "known" if known else "medians"}
-    return {"E_avd": _mean(avd), "E_neu": _mean(neu), "E_id": _mean(spread), "measured": measured}
+    return {
+        "E_avd": _mean(avd),
+        "E_neu": _mean(neu),
+        "E_neu_kept": _mean(kept),
+        "E_id": _mean(spread),
+        "measured": measured,
+    }
 
 
 def watched_figure(figures: dict[str, Any], watch: str) -> float | None:
