@@ -31,7 +31,8 @@ from torch import Tensor
 from meshdisent.errors import MeshdisentError, ModelFileError, TopologyError
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.wsdf import WSDF, BankConfig, HierarchyConfig, LossConfig, WSDFConfig
+from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, WSDFConfig
 from meshdisent.nn.decoders import published_decoder_state
 from meshdisent.nn.normalization import Normalization
 from meshdisent.nn.spiral import SpiralEncoderConfig, published_encoder_state

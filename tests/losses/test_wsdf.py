@@ -6,6 +6,7 @@ import torch
 from meshdisent.errors import RecipeError
 from meshdisent.losses.wsdf import (
     compactness,
+    displacement,
     jacobian_growth,
     jacobian_hinge,
     neutralization,
@@ -31,6 +32,14 @@ def test_neutralization_weighs_each_scan_by_its_confidence():
     made, bank, confidence = random(2, 4, 3), random(2, 4, 3, seed=1), torch.tensor([0.25, 1.0]).double()
     expected = (0.25 * (made[0] - bank[0]).square().sum() + (made[1] - bank[1]).square().sum()) / 2
     torch.testing.assert_close(neutralization(made, bank, confidence), expected)
+
+
+def test_displacement_does_not_ask_who_it_is():
+    decoded, shown, neutral, at_rest = (random(3, 4, 3, seed=seed) for seed in range(4))
+    expected = ((decoded - neutral) - (shown - at_rest)).square().sum() / 3
+    torch.testing.assert_close(displacement(decoded, shown, neutral, at_rest), expected)
+    person = random(3, 4, 3, seed=9)
+    torch.testing.assert_close(displacement(decoded, shown + person, neutral, at_rest + person), expected)
 
 
 def test_neutralization_sends_no_gradient_to_the_bank():

@@ -9,7 +9,7 @@ import torch
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.morphable.linear import LinearConfig
-from meshdisent.morphable.wsdf import HierarchyConfig, WSDFConfig
+from meshdisent.morphable.wsdf_config import HierarchyConfig, WSDFConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 
 EXPRESSIONS = ("neutral", "smile", "frown", "open", "pout")

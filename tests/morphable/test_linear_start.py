@@ -12,6 +12,7 @@ from meshdisent.morphable.linear import LinearConfig, LinearModel
 from meshdisent.morphable.linear_start import LinearStart, LinearStartConfig
 from meshdisent.morphable.model_file import load
 from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_config import BankConfig, LossConfig
 from meshdisent.training.recipe import TrainingConfig
 from meshdisent.training.step import Stepper
 
@@ -86,3 +87,30 @@ def test_a_linear_start_that_is_off_cannot_be_made(tiny_scans):
     assert not LinearStartConfig().is_on
     with pytest.raises(DataError, match=r"neutrals off; wanted mode, median or mean"):
         LinearStart.of(tiny_scans, 2, 2, LinearStartConfig())
+
+
+def test_networks_that_change_the_expression_leave_people_and_neutrals_linear(tiny_scans, tiny_config, shown):
+    start = LinearStartConfig(neutrals="mode", networks_change="expression")
+    loss = LossConfig(space="millimeters", reconstruction=0.0, displacement=1.0, neutral=0.0, kl=1e-4)
+    config = dataclasses.replace(
+        tiny_config["wsdf"], linear_start=start, loss=loss, mixing=0.5, bank=BankConfig(start="mode", beta=1.0)
+    )
+    torch.manual_seed(0)
+    network = WSDF.for_training(config, tiny_scans)
+    linear = LinearModel.fit(tiny_scans, LinearConfig(identity_size=3, expression_size=2))
+    rows = torch.from_numpy(tiny_scans.rows("train"))
+    batch = Batch(
+        vertices=shown[rows], subject=torch.from_numpy(tiny_scans.subject)[rows], expression=rows * 0, rows=rows
+    )
+    stepper = Stepper(network, TrainingConfig(steps=1, learning_rate=1e-3))
+    generator = torch.Generator().manual_seed(0)
+    before = stepper.take([batch], generator, 1e-3).terms["displacement"]
+    for _ in range(60):
+        after = stepper.take([batch], generator, 1e-3).terms["displacement"]
+    assert after < 0.9 * before
+    with torch.no_grad():
+        codes, linear_codes = network.encode(shown), linear.encode(shown)
+        assert torch.equal(codes.identity, linear_codes.identity)
+        neutral = linear.neutral(linear_codes.identity)
+        torch.testing.assert_close(network.neutral(codes.identity), neutral, rtol=0, atol=5e-5)
+        assert (network.decode(codes) - linear.decode(linear_codes)).abs().max() > 0.01

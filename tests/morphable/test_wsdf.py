@@ -11,7 +11,8 @@ from meshdisent.errors import RecipeError
 from meshdisent.morphable.contract import Batch, Codes
 from meshdisent.morphable.linear_start import LinearStartConfig
 from meshdisent.morphable.model_file import load
-from meshdisent.morphable.wsdf import WSDF, BankConfig, HierarchyConfig, LossConfig, WSDFConfig
+from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, WSDFConfig
 from meshdisent.nn.mixing import Pairs
 from meshdisent.nn.neutral_bank import confidence
 from meshdisent.nn.spiral import SpiralEncoderConfig
@@ -50,12 +51,12 @@ def model(tiny_scans, config):
 
 
 def test_the_player_has_all_weights_and_the_configured_ones_of_the_losses(tiny_scans, config):
-    loss = LossConfig(reconstruction=2.0, kl=3.0, neutral=4.0, jacobian=5.0, compactness=6.0)
+    loss = LossConfig(reconstruction=2.0, kl=3.0, neutral=4.0, jacobian=5.0, compactness=6.0, displacement=7.0)
     model = made(tiny_scans, config, loss=loss)
     (player,) = model.players()
     assert list(player.parameters()) == list(model.parameters())
     weights = {"reconstruction": 2.0, "kl_identity": 3.0, "kl_expression": 3.0}
-    assert player.weights == weights | {"neutral": 4.0, "jacobian": 5.0, "compactness": 6.0}
+    assert player.weights == weights | {"neutral": 4.0, "jacobian": 5.0, "compactness": 6.0, "displacement": 7.0}
     terms = player.objective(batch_of(tiny_scans, range(16)), torch.Generator().manual_seed(0))
     assert terms.keys() == player.weights.keys()
     assert all(term.isfinite() and term.shape == () for term in terms.values())

@@ -11,7 +11,8 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.morphable.linear import LinearConfig
 from meshdisent.morphable.model_file import load
 from meshdisent.morphable.tensor_file import read_tensors
-from meshdisent.morphable.wsdf import WSDF, WSDFConfig
+from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_config import WSDFConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 from meshdisent.training.checkpoint import read_checkpoint
 from meshdisent.training.loop import run_recipe
