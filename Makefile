@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test check lint format types imports docs clean
+.PHONY: help quickstart test check lint format types imports accuracy docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make test         install into .venv, then run the tests (arguments: make test PYTEST="-k spirals")'
 	@echo 'make check        lint, format, types, import rules and docs, as the continuous build runs them'
 	@echo 'make docs         the documentation: docs/_build/html/index.html'
+	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -38,6 +39,10 @@ types: .venv/installed-dev
 
 imports: .venv/installed-dev
 	$(BIN)/lint-imports
+
+# Takes minutes; RAW is what the generator of ICT-300 wrote, RUNS are trained folders to stand beside the linear models.
+accuracy: .venv/installed
+	$(BIN)/python benchmarks/ict300.py "$(RAW)" "$(or $(OUT),accuracy)" $(RUNS)
 
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
