@@ -52,6 +52,11 @@ HEAD = [
 ]
 
 
+def folder_of(out: Path, name: str) -> Path:
+    """Where a row's model lies."""
+    return out / name.replace(" ", "-").replace(",", "").replace("=", "")
+
+
 def run(*arguments: object) -> None:
     """One command; ends the program if it fails."""
     if code := main([str(argument) for argument in arguments]):
@@ -93,7 +98,7 @@ if __name__ == "__main__":
         run("prepare", "folder", raw, "--split-by", raw / "split.json", "--out", out / "faces.h5")
     lines = []
     for name, settings in LINEAR.items():
-        model = out / name.replace(" ", "-").replace(",", "").replace("=", "")
+        model = folder_of(out, name)
         if not model.exists():
             run(
                 "train",
@@ -106,7 +111,7 @@ if __name__ == "__main__":
             )
         shown = " ".join(["train linear", *(["--set", *settings] if settings else [])])
         lines.append(row(name, evaluated(model, out, raw, ("mean", "median", "mode")), f"`{shown}`"))
-    first = evaluated(out / "linear-32-+-32-bank-mode", out, raw, ("mean", "median", "mode"))
+    first = evaluated(folder_of(out, next(iter(LINEAR))), out, raw, ("mean", "median", "mode"))
     lines = [row(name, figures, "`evaluate`") for name, figures in first["baselines"].items()] + lines
     for folder in map(Path, sys.argv[3:]):
         lines.append(row(folder.name, evaluated(folder, out, raw), "see the card"))
