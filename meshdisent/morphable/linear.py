@@ -118,6 +118,7 @@ class LinearModel(MorphableModel):
         neutrals = pseudo_neutrals(scans, config.neutrals)
         model = cls(config, scans.topology, solve(scans, neutrals, config))
         model.calibrate(scans, neutrals)
+        model.card.data_hash = scans.data_hash
         return model
 
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:

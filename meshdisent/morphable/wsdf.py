@@ -214,6 +214,14 @@ class WSDF(MorphableModel):
 
     # Training
 
+    def calibrate(
+        self, scans: ScanDataset, pseudo_neutrals: Float[np.ndarray, "subject vertex 3"] | None = None
+    ) -> None:
+        """As in the contract; subjects without a known neutral are measured from their entry in the bank."""
+        if pseudo_neutrals is None and self.bank is not None:
+            pseudo_neutrals = self.bank.entries.double().cpu().numpy()
+        super().calibrate(scans, pseudo_neutrals)
+
     def players(self) -> list[Player]:
         """One player: all weights, all five losses."""
         weights = self.config.loss

@@ -290,3 +290,22 @@ def test_impossible_settings_are_refused():
         WSDFConfig(hierarchy=HierarchyConfig(factors=(4.0,)))
     with pytest.raises(RecipeError, match=r"mixing is 0.5 with a bank that starts from mean_scan.*config.bank.start"):
         WSDFConfig(mixing=0.5)
+
+
+def test_unknown_neutrals_are_taken_from_the_bank_when_vertices_that_move_are_sought(tiny_scans, config):
+    rows = np.arange(len(tiny_scans))
+    unlabeled = ScanDataset.from_arrays(
+        tiny_scans.vertices(rows),
+        tiny_scans.topology.faces,
+        [tiny_scans.subjects[s] for s in tiny_scans.subject],
+        [f"face {e}" for e in tiny_scans.expression],
+        template=tiny_scans.topology.template,
+        split=["train"] * 20 + ["val"] * 5 + ["test"] * 5,
+    )
+    assert not unlabeled.neutrals()[1].any()
+    model = WSDF.for_training(config, unlabeled)
+    model.bank.entries[:] = 0.0
+    model.bank.entries[:, :50] = torch.from_numpy(unlabeled.vertices(rows).mean(axis=0)[:50])
+    model.calibrate(unlabeled)
+    assert not model.moving[:50].any(), "near their bank entries, all others are 80 mm away from theirs"
+    assert int(model.moving.sum()) == round(0.3 * 162)
