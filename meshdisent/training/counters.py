@@ -18,7 +18,7 @@ class Counters:
 
     Attributes
     ----------
-    seconds : Time spent training, over all sessions.
+    seconds : Time spent training, that before a resume included.
     skipped, skipped_in_row : Steps without a finite loss and gradient.
     low_kl : For each KL term, for how many steps it has been near zero.
     sums, counted : Of each term since the last row of the log, over so many steps.
