@@ -17,6 +17,7 @@ LINEAR = {
     "linear 32 + 32, bank = mode": [],
     "linear 32 + 32, bank = mean": ["config.neutrals=mean"],
     "linear 32 + 32, mode and mirrored": ["config.mirrored=true"],
+    "linear 32 + 32, neutral labels, ridge": ["config.neutrals=known"],
     "linear 32 + 32, neutral labels": [
         "config.neutrals=known",
         "config.encoder=least_squares",
