@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test check lint format types imports accuracy docs clean
+.PHONY: help quickstart test check lint format types imports accuracy compare docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make check        lint, format, types, import rules and docs, as the continuous build runs them'
 	@echo 'make docs         the documentation: docs/_build/html/index.html'
 	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
+	@echo 'make compare      all rows of the comparison, hours, goes on where it stopped: make compare RAW=... OUT=... ARGS=--list'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -43,6 +44,10 @@ imports: .venv/installed-dev
 # Takes minutes; RAW is what the generator of ICT-300 wrote, RUNS are trained folders to stand beside the linear models.
 accuracy: .venv/installed
 	$(BIN)/python benchmarks/ict300.py "$(RAW)" "$(or $(OUT),accuracy)" $(RUNS)
+
+# Takes hours and goes on where it was stopped; ARGS="--only linear" makes some rows, ARGS=--list says where they stand.
+compare: .venv/installed
+	$(BIN)/python benchmarks/compare.py "$(RAW)" "$(or $(OUT),accuracy)" $(ARGS)
 
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html

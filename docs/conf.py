@@ -23,7 +23,7 @@ extensions = [
     "mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "scripts"]
+exclude_patterns = ["_build", "scripts", "accuracy-table.md"]  # the table is included in training.md
 templates_path = ["templates"]
 
 html_theme = "furo"

@@ -1,4 +1,4 @@
-"""What people do with a trained model: neutralize, transfer, interpolate, sample, over any morphable model.
+"""What people do with a trained model: neutralize, transfer, express, interpolate, sample, over any morphable model.
 
 Everything that is a scan is accepted (array, Mesh, path, psbody, trimesh or pyvista object; several of them as a list)
 and meshes with the model's faces are given back. Lengths in mm.
@@ -7,7 +7,8 @@ With the detail of a scan kept, the result is the scan plus the change that the 
 whatever else the codes cannot say stay: ``scan - decode(codes) + decode(changed codes)``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,27 +18,30 @@ from torch import Tensor
 
 from meshdisent.errors import MeshError, UsageError
 from meshdisent.mesh.exchange import as_mesh
+from meshdisent.mesh.formats import READERS
 from meshdisent.mesh.mesh import Mesh
+from meshdisent.mesh.misfit import misfit
 from meshdisent.morphable.contract import Codes, MorphableModel
+from meshdisent.morphable.named_expressions import find_expression
 
 #: Scans that go through a model at once.
 BLOCK = 64
 
 
 def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Float[np.ndarray, "scan vertex 3"]:
-    """One scan or several, checked against the model's topology, as an array in mm.
+    """One scan or several, checked against the model's topology and where its template lies, as an array in mm.
 
     Raises
     ------
     TopologyError : If a scan has another vertex count, or faces that are not the model's.
-    MeshError : If something is no scan.
+    MeshError : If something is no scan, or is in another unit, mirrored, turned or far away.
     """
     is_several = isinstance(scans, list) or getattr(scans, "ndim", 0) == 3  # arrays and tensors
     found = [_vertices_and_faces(scan) for scan in (scans if is_several else [scans])]
     if not found:
         raise MeshError("No scan was given; wanted at least one.")
-    for number, (vertices, faces) in enumerate(found):
-        name = where if len(found) == 1 else f"{where} {number}"
+    names = [where] if len(found) == 1 else [f"{where} {number}" for number in range(len(found))]
+    for name, (vertices, faces) in zip(names, found, strict=True):
         if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind not in "fiu":
             raise MeshError(
                 f"{name} is an array of {vertices.dtype} of shape {vertices.shape}; wanted (V, 3), vertices in mm."
@@ -47,7 +51,10 @@ def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Floa
             raise MeshError(
                 f"{name} has a coordinate that is not finite; wanted finite numbers in mm. Mend or leave it out."
             )
-    return np.stack([vertices for vertices, _ in found]).astype(np.float32)
+    checked = np.stack([vertices for vertices, _ in found]).astype(np.float32)
+    for name, vertices in zip(names, checked, strict=True):
+        _refuse_misfit(model, vertices, name)
+    return checked
 
 
 def neutralize(model: MorphableModel, scans: Any, keep_detail: bool = False) -> list[Mesh]:
@@ -80,6 +87,37 @@ def transfer(model: MorphableModel, identity: Any, expressions: Any, keep_detail
         model, repeated, lambda codes, rows: model.decode(Codes(codes.identity, shown[rows])), keep_detail
     )
     return _meshes(model, changed)
+
+
+def express(model: MorphableModel, identity: Any, names: str | Sequence[str], strength: float = 1.0) -> list[Mesh]:
+    """The subject of one scan doing expressions that the model knows by name, one mesh for each name.
+
+    Parameters
+    ----------
+    identity : One scan of the subject, with any expression; or ``"mean"``, the mean of all subjects.
+    names : Keys of ``model.named_expressions``, or one.
+    strength : Scale of the expression; 0 is the face at rest.
+
+    Raises
+    ------
+    UsageError : If a name is not known; it names the nearest.
+
+    Examples
+    --------
+    >>> model.named_expressions = {"jawOpen": torch.ones(model.expression_size)}
+    >>> [mesh.vertices.shape for mesh in express(model, "mean", ["jawOpen"], strength=0.5)]
+    [(162, 3)]
+    """
+    _need_split(model, "express")
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise UsageError("express got no names; wanted at least one key of model.named_expressions.")
+    shown = strength * torch.cat([_named_expression(model, name) for name in names])
+    if isinstance(identity, str) and identity == "mean":
+        person = model.prior().identity_mean[None]
+    else:
+        person = _encode(model, _one_scan(model, identity, "identity")).identity
+    return _meshes(model, _decode(model, Codes(person.expand(len(names), -1), shown)))
 
 
 def interpolate(
@@ -123,8 +161,8 @@ def sample(
 
     Parameters
     ----------
-    identity, expression : A scan that fixes this code, so that only the other is drawn; ``"neutral"`` as the expression
-        leaves all faces at rest.
+    identity, expression : A scan that fixes this code, so that only the other is drawn. The expression may also be a
+        key of ``model.named_expressions``, or ``"neutral"``, which leaves all faces at rest.
     spread : Scale of the deviations from the mean code; below 1 faces are more usual.
     """
     if count < 1:
@@ -140,7 +178,9 @@ def sample(
     if isinstance(expression, str) and expression == "neutral":
         with torch.no_grad():
             return _meshes(model, model.neutral(people).float().cpu().numpy())
-    if expression is not None:
+    if isinstance(expression, str) and (expression in model.named_expressions or not _is_file(expression)):
+        shown = _named_expression(model, expression).expand(count, -1)
+    elif expression is not None:
         shown = _encode(model, _one_scan(model, expression, "expression")).expression.expand(count, -1)
     return _meshes(model, _decode(model, Codes(people, shown)))
 
@@ -150,6 +190,28 @@ def _one_scan(model: MorphableModel, scan: Any, factor: str) -> Float[np.ndarray
     if len(found) != 1:
         raise UsageError(f"{len(found)} {factor} scans were given; wanted one. Call the function once for each.")
     return found
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text means a mesh file rather than a name."""
+    return Path(text).suffix.lower() in READERS or Path(text).is_file()
+
+
+def _named_expression(model: MorphableModel, name: str) -> Float[Tensor, "1 expression"]:
+    return find_expression(model.named_expressions, name).to(model.identity_mean)[None]
+
+
+def _refuse_misfit(model: MorphableModel, vertices: Float[np.ndarray, "vertex 3"], where: str) -> None:
+    reason = misfit(vertices, model.topology.template)
+    # A template may lie elsewhere than the scans that were prepared with it; what fits the model's faces is right.
+    if reason is not None and not _fits_mean(model, vertices):
+        raise MeshError(f"{where} {reason}")
+
+
+def _fits_mean(model: MorphableModel, vertices: Float[np.ndarray, "vertex 3"]) -> bool:
+    prior = model.prior()
+    mean = _decode(model, Codes(prior.identity_mean[None], prior.expression_mean[None]))[0]
+    return bool(np.ptp(mean, axis=0).any()) and misfit(vertices, mean) is None
 
 
 def _vertices_and_faces(scan: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -172,6 +234,7 @@ def _encode(model: MorphableModel, scans: Float[np.ndarray, "scan vertex 3"]) ->
 
 @torch.no_grad()
 def _decode(model: MorphableModel, codes: Codes) -> Float[np.ndarray, "scan vertex 3"]:
+    model.check_codes(codes)
     blocks = [
         model.decode(Codes(codes.identity[i : i + BLOCK], codes.expression[i : i + BLOCK])).float().cpu().numpy()
         for i in range(0, len(codes.identity), BLOCK)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small_faces
 
 from meshdisent import editing
-from meshdisent.editing import as_scans, interpolate, neutralize, sample, transfer
+from meshdisent.editing import as_scans, express, interpolate, neutralize, sample, transfer
 from meshdisent.errors import MeshError, TopologyError, UsageError
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.contract import Codes
@@ -135,6 +135,66 @@ def test_samples_at_rest_are_neutrals(model):
     assert stacked(sample(model, 3, expression="neutral")) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.fixture
+def named(scans):
+    """A model that knows two expressions by name."""
+    model = small_faces.linear(scans)
+    model.named_expressions = {"jawOpen": torch.tensor([1.5, -0.5]), "smile.L": torch.tensor([0.0, 2.0])}
+    return model
+
+
+def test_samples_of_a_named_expression_have_its_code(named):
+    drawn = named.prior().sample(3, torch.Generator().manual_seed(2)).identity
+    for name, code in named.named_expressions.items():
+        expected = decoded(named, drawn, code.expand(3, -1))
+        assert stacked(sample(named, 3, seed=2, expression=name)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_scan_does_the_expressions_it_is_told(named, shown):
+    own, codes = codes_of(named, shown[1:2]).identity.expand(2, -1), torch.stack(list(named.named_expressions.values()))
+    for strength in (1.0, 0.25, -1.0):
+        made = express(named, shown[1], ["jawOpen", "smile.L"], strength)
+        assert stacked(made) == pytest.approx(decoded(named, own, strength * codes), abs=1e-4)
+    assert stacked(express(named, shown[1], "smile.L")) == pytest.approx(decoded(named, own[:1], codes[1:]), abs=1e-4)
+    at_rest = stacked(neutralize(named, shown[1]))
+    assert stacked(express(named, shown[1], "jawOpen", strength=0.0)) == pytest.approx(at_rest, abs=1e-4)
+
+
+def test_the_mean_subject_does_an_expression(named, monkeypatch):
+    named.identity_mean.copy_(torch.tensor([0.5, -1.0]))
+    expected = decoded(named, named.identity_mean[None], named.named_expressions["jawOpen"][None])
+    assert stacked(express(named, "mean", ["jawOpen"])) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_file_is_a_scan_and_no_name_unless_it_is_one(named, shown, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Mesh(shown[1].astype(np.float64), model.topology.faces).write("smile.ply")
+    expected = stacked(sample(named, 2, expression=shown[1]))
+    assert stacked(sample(named, 2, expression="smile.ply")) == pytest.approx(expected, abs=1e-3)
+    for name in ("absent.ply", "notes.txt"):
+        (tmp_path / "notes.txt").write_text("no mesh")
+        with pytest.raises(MeshError, match=name):
+            sample(named, 2, expression=name)
+    named.named_expressions["smile.ply"] = torch.tensor([5.0, 0.0])
+    assert np.abs(stacked(sample(named, 2, expression="smile.ply")) - expected).max() > 1
+
+
+@pytest.mark.parametrize(
+    "call", [lambda m, s: sample(m, expression="jawOpne"), lambda m, s: express(m, s[0], ["jawOpne"])]
+)
+def test_an_unknown_name_is_refused_with_the_nearest(named, model, shown, call):
+    with pytest.raises(UsageError, match="no expression 'jawOpne'; it has 2 under names. Did you mean 'jawOpen'"):
+        call(named, shown)
+    with pytest.raises(UsageError, match="no expression 'jawOpne'; it has none under any name"):
+        call(model, shown)
+
+
+def test_a_named_code_of_the_wrong_size_is_refused_with_both_sizes(named, shown):
+    named.named_expressions["jawOpen"] = torch.zeros(3)
+    with pytest.raises(UsageError, match=r"expression code has shape \(1, 3\); this linear model wants \(batch, 2\)"):
+        express(named, shown[0], "jawOpen")
+
+
 def test_the_number_of_scans_at_once_changes_nothing(model, shown, monkeypatch):
     before = [
         stacked(neutralize(model, shown, True)),
@@ -210,6 +270,45 @@ def test_what_is_no_scan_is_refused(model, scan, error, message):
         neutralize(model, scan)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s / 10, r"the scan looks like centimeters: its size is 1/9\.65 of the template's .*--unit cm"),
+        (lambda s: s[:, [0, 2, 1]] * [1, 1, -1], "the scan is turned: a turn by 90 degrees about x brings it"),
+        (lambda s: s * [-1, 1, 1], "the scan is a mirror image: .* the sign of x changed"),
+        (lambda s: s + [0, 500, 0], r"the scan lies 499 mm from .*align\(vertices, model.topology.template\)"),
+        (lambda s: s * 0 + 3, "the scan has all its vertices at one place"),
+    ],
+)
+def test_a_scan_in_another_unit_or_frame_is_refused_with_a_guess(model, shown, change, message):
+    with pytest.raises(MeshError, match=message):
+        neutralize(model, change(shown[0].astype(np.float64)))
+    with pytest.raises(MeshError, match=message.replace("the scan ", "the expression scan 1 ")):
+        transfer(model, shown[0], [shown[1], change(shown[0].astype(np.float64))])
+
+
+def test_a_model_whose_template_lies_elsewhere_takes_scans_as_those_it_was_trained_on(shown):
+    away = small_faces.scans(template=small_faces.TEMPLATE[:, [0, 2, 1]] / 10)
+    model = small_faces.linear(away)
+    assert as_scans(model, shown) == pytest.approx(shown)
+    for wrong in (shown[0] / 100, shown[0] * [1, -1, -1], shown[0] + 900):
+        with pytest.raises(MeshError, match="^the scan "):
+            as_scans(model, wrong)
+
+
+def test_a_model_whose_mean_face_has_no_size_goes_by_its_template(scans, shown):
+    oracle = small_faces.Oracle(scans)
+    assert as_scans(oracle, shown) == pytest.approx(shown)
+    with pytest.raises(MeshError, match="looks like meters"):
+        as_scans(oracle, shown / 1000)
+
+
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+def test_people_that_the_model_makes_are_never_refused(model, spread):
+    made = sample(model, 50, seed=3, spread=spread)
+    assert len(as_scans(model, made)) == 50
+
+
 def test_other_faces_are_refused_with_both_hashes(model, shown):
     turned = Mesh(shown[0].astype(np.float64), np.ascontiguousarray(model.topology.faces[::-1, ::-1]))
     with pytest.raises(TopologyError, match=f"other faces.*{model.topology.topology_hash}"):
@@ -224,6 +323,7 @@ def test_other_faces_are_refused_with_both_hashes(model, shown):
         (lambda m, s: interpolate(m, s[:2], s[1]), "got 3 scans; wanted two"),
         (lambda m, s: sample(m, 0), "count of 0; wanted at least 1"),
         (lambda m, s: sample(m, 2, identity=s[:2]), "2 identity scans were given; wanted one"),
+        (lambda m, s: express(m, s[:2], []), "got no names; wanted at least one key"),
         (lambda m, s: sample(m, 2, expression=list(s[:3])), "3 expression scans were given; wanted one"),
     ],
 )
@@ -240,6 +340,7 @@ def test_arguments_that_cannot_work_are_refused(model, shown, call, message):
         lambda m, s: interpolate(m, s[0], s[1]),
         lambda m, s: sample(m, 2, expression="neutral"),
         lambda m, s: sample(m, 2, identity=s[0]),
+        lambda m, s: express(m, s[0], "jawOpen"),
     ],
 )
 def test_a_model_with_one_code_cannot_separate(scans, shown, call):

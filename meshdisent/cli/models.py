@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from meshdisent.files import refuse_existing, writing
-from meshdisent.zoo_index import find_zoo_weights, zoo_folder, zoo_names
+from meshdisent.zoo_index import find_zoo_weights, zoo_folder, zoo_names, zoo_variants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ def describe(name: str) -> dict[str, Any]:
 
     The card is a Markdown file that may begin with ``data`` and ``license`` between two lines of ``---``.
     """
-    from meshdisent.training.typed_yaml import read_yaml
+    from meshdisent.training.recipe import read_values
 
     folder, weights = zoo_folder() / name, find_zoo_weights(name)
-    recipe = read_yaml(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else {}
+    recipe = read_values(folder / "recipe.yaml")[0] if (folder / "recipe.yaml").is_file() else {}
     card = front_matter(folder / "card.md")
     return {
         "name": name,
@@ -60,6 +60,8 @@ def describe(name: str) -> dict[str, Any]:
         "has_weights": weights is not None,
         "bytes": weights.stat().st_size if weights is not None else None,
         "figures_mm": figures(weights) if weights is not None else {},
+        "named_expressions": named_expression_count(weights) if weights is not None else 0,
+        "variants": zoo_variants(name),
     }
 
 
@@ -90,6 +92,17 @@ def figures(weights: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def named_expression_count(weights: Path) -> int:
+    """How many expressions a model file has under names; its head tells, no weight is read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="np") as file:
+            return sum(name.startswith("expressions/") for name in file.keys())  # noqa: SIM118 - not a dict
+    except SafetensorError:
+        return 0
+
+
 def text(rows: list[dict[str, Any]]) -> str:
     """A table, a line for each entry and one below it for what it is."""
     lines = []
@@ -97,7 +110,11 @@ def text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         size = f"{row['bytes'] / 1e6:.1f} MB" if row["has_weights"] else "recipe"
         shown = ", ".join(f"{name} {value:.2f}" for name, value in row["figures_mm"].items())
-        facts = [size, row["data"], row["license"], f"{shown} mm" if shown else None]
+        count = len(row["variants"])
+        variants = f"{count} variant{'s' * (count > 1)}" if count else None
+        shapes = row["named_expressions"]
+        named = f"{shapes} named expression{'s' * (shapes > 1)}" if shapes else None
+        facts = [size, row["data"], row["license"], f"{shown} mm" if shown else None, named, variants]
         lines.append(f"{row['name']:{width}}  {', '.join(str(fact) for fact in facts if fact)}")
         if row["what"]:
             lines.append(f"{'':{width}}  {' '.join(str(row['what']).split())}")

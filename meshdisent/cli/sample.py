@@ -1,11 +1,17 @@
 """``meshdisent sample MODEL --out DIR``: draw new people and new expressions."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from meshdisent.cli.results import Output, Result, refuse_output, write_result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from meshdisent.morphable.contract import MorphableModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +29,9 @@ class Arguments(Output):
     """Another number draws other faces."""
     identity: Annotated[str | None, tyro.conf.arg(metavar="SCAN")] = None
     """Keep the person of this scan, and draw expressions only."""
-    expression: Annotated[str | None, tyro.conf.arg(metavar="SCAN|neutral")] = None
-    """Keep the expression of this scan, or none at all (neutral), and draw people only."""
+    expression: Annotated[str | None, tyro.conf.arg(metavar="SCAN|NAME|neutral")] = None
+    """Keep the expression of this scan, the one that the model has under this name (jawOpen), or none at all (neutral),
+    and draw people only. `meshdisent models` says which models have names."""
     spread: Annotated[float, tyro.conf.arg(metavar="SCALE")] = 1.0
     """Below 1 faces are more usual, above 1 less."""
 
@@ -39,8 +46,7 @@ def main(arguments: list[str]) -> int:
 
     model = load(given.model)
     identity = None if given.identity is None else read_scan(given.identity, model).vertices
-    is_scan = given.expression not in (None, "neutral")
-    expression = read_scan(str(given.expression), model).vertices if is_scan else given.expression
+    expression = _expression(given.expression, model)
     meshes = sample(model, given.count, given.seed, identity, expression, given.spread)
     shown = [mesh.vertices for mesh in meshes[:48]]
     columns = min(6, len(shown))
@@ -51,3 +57,12 @@ def main(arguments: list[str]) -> int:
     )
     write_result(result, given)
     return 0
+
+
+def _expression(text: str | None, model: "MorphableModel") -> "str | np.ndarray | None":
+    """The vertices of a scan; a name, or what can be none but a misspelled one, stays as it is."""
+    from meshdisent.cli.scan_arguments import read_scan
+
+    if text is None or text in ("neutral", *model.named_expressions):
+        return text
+    return read_scan(text, model).vertices if Path(text).suffix or {"/", ":"} & set(text) else text

@@ -16,8 +16,9 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import DataError
 from meshdisent.mesh.topology import Topology
 
-#: With fewer scans of a subject a mode is where two of them happen to meet; the median is taken instead.
-FEWEST_FOR_MODE = 10
+#: With fewer scans of a subject a mode is where a few of them happen to meet, and the median is taken instead. On
+#: ICT-300, mm from the truth, mode and median: 10 scans 0.52 and 0.27, 12 scans 0.26 and 0.24, 14 scans 0.15 and 0.21.
+FEWEST_FOR_MODE = 14
 #: Of a subject with more scans, so many, evenly spaced, decide (memory grows with their square).
 MOST_FOR_MODE = 64
 

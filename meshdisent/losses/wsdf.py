@@ -50,6 +50,26 @@ def displacement(
     return ((decoded - neutral) - (shown - at_rest)).square().sum(dim=(1, 2)).mean()
 
 
+def consistency(neutralized: Float[Tensor, "batch vertex 3"], group: int) -> Float[Tensor, ""]:
+    r"""Squared distance of decoded neutrals of one person to their mean (ours; what E_id measures).
+
+    .. math:: L_{con} = \frac{1}{B} \sum_b \lVert X^n_b - \bar{X}^n_{k(b)} \rVert^2
+
+    Parameters
+    ----------
+    neutralized : (B, V, 3) Each ``group`` scans in a row are of one person; a smaller rest at the end does not count.
+
+    Examples
+    --------
+    >>> consistency(torch.tensor([0.0, 2.0, 5.0, 5.0]).view(4, 1, 1).expand(4, 1, 3), 2).item()
+    1.5
+    """
+    whole = len(neutralized) // group * group
+    people = neutralized[:whole].unflatten(0, (-1, group))  # (P, G, V, 3)
+    apart = people - people.mean(dim=1, keepdim=True)
+    return apart.square().sum() / max(whole, 1)
+
+
 def compactness(
     mean: Float[Tensor, "anchor latent"],
     log_variance: Float[Tensor, "anchor latent"],

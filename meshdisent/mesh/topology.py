@@ -133,8 +133,10 @@ class Topology:
         """
         way_out = "Register the scan to the template first, or leave it out."
         if vertex_count != self.vertex_count:
+            own = "" if faces is None else f" Its own topology is {_hash_faces(vertex_count, np.asarray(faces))}."
             raise TopologyError(
-                f"{where} has {vertex_count} vertices; topology {self.topology_hash} has {self.vertex_count}. {way_out}"
+                f"{where} has {vertex_count} vertices; topology {self.topology_hash} has {self.vertex_count}."
+                f"{own} {way_out}"
             )
         if faces is None or np.array_equal(faces, self.faces):
             return

@@ -128,15 +128,18 @@ class LinearModel(MorphableModel):
 
     def decode(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
         """Scans in mm."""
+        self.check_codes(codes)
         flat = self.rest + codes.identity @ self.identity_basis + codes.expression @ self.expression_basis
         return flat.unflatten(1, (-1, 3))
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
         """Faces at rest, in mm: no expression is the zero code."""
+        self.check_code("identity", identity)
         return (self.rest + identity @ self.identity_basis).unflatten(1, (-1, 3))
 
     def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
         """Expressions on the mean neutral, in mm."""
+        self.check_code("expression", expression)
         return (self.rest + expression @ self.expression_basis).unflatten(1, (-1, 3))
 
     def config_dict(self) -> dict[str, Any]:
@@ -159,7 +162,10 @@ def solve(scans: ScanDataset, neutrals: Float[np.ndarray, "subject vertex 3"], c
     shown = torch.from_numpy(scans.vertices(rows)).flatten(start_dim=1)  # (N, 3V)
     at_rest = torch.from_numpy(neutrals).flatten(start_dim=1)  # (S, 3V) float64
     own = at_rest[np.unique(subject)]
-    people = torch.cat([own, _mirrored(neutrals[np.unique(subject)], scans.topology)]) if config.mirrored else own
+    people = own
+    if config.mirrored:
+        images = mirrored_faces(neutrals[np.unique(subject)], scans.topology)
+        people = torch.cat([own, torch.from_numpy(images).flatten(start_dim=1)])
     rest = people.mean(dim=0)
     identity = principal_directions(people - rest, config.identity_size)
     moved = shown - at_rest[subject].float()
@@ -214,7 +220,15 @@ def ridge(
     return torch.linalg.solve(gram, inputs.T @ (targets - mean) / len(inputs)), mean
 
 
-def _mirrored(neutrals: Float[np.ndarray, "subject vertex 3"], topology: Topology) -> Tensor:
+def mirrored_faces(
+    neutrals: Float[np.ndarray, "subject vertex 3"], topology: Topology
+) -> Float[np.ndarray, "subject vertex 3"]:
+    """Faces at rest as a mirror shows them, in mm, to be added to the others.
+
+    Raises
+    ------
+    RecipeError : If the mean face is far from symmetric in x, so that mirror images would be nobody's.
+    """
     # The template may be one asymmetric person; the mean over subjects is nearly symmetric.
     mirror = mirror_map(Topology(template=neutrals.mean(axis=0), faces=topology.faces))
     if mirror.residual.mean() > 5.0:
@@ -222,4 +236,4 @@ def _mirrored(neutrals: Float[np.ndarray, "subject vertex 3"], topology: Topolog
             f"mirrored subjects were asked for, but the mean face is {mirror.residual.mean():.1f} mm from its mirror "
             "image in x on average; wanted at most 5. Set mirrored to false, or turn the scans so that left is +x."
         )
-    return torch.from_numpy(mirror.apply(neutrals)).flatten(start_dim=1)
+    return mirror.apply(neutrals)

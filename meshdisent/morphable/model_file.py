@@ -12,7 +12,8 @@ from torch import Tensor
 from meshdisent.errors import MeshdisentError, ModelFileError
 from meshdisent.morphable import contract
 from meshdisent.morphable.contract import ModelCard, MorphableModel
-from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors, topology_from_tensors
+from meshdisent.morphable.named_expressions import expressions_from_tensors
+from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors, topology_from_tensors, whole
 
 
 def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> MorphableModel:
@@ -61,7 +62,7 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
     kind: type[MorphableModel] = getattr(importlib.import_module(module), class_name)
     try:
         topology = topology_from_tensors(tensors)
-        state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
+        state = whole({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
         model = kind.from_parts(json.loads(metadata["config"]), topology, state)
         model.card = ModelCard(**json.loads(metadata.get("card", "{}")))
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MeshdisentError) as error:
@@ -74,6 +75,7 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
             f"{path} holds a template with hash {topology.template_hash} but says {metadata.get('template_hash')}. "
             "The file was altered or damaged: copy it again."
         )
+    model.named_expressions = expressions_from_tensors(tensors, model.expression_size, str(path))
     return model
 
 

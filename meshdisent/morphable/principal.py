@@ -24,11 +24,12 @@ class PrincipalDirections(NamedTuple):
     deviations: Float[Tensor, " component"]
 
 
-def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int) -> PrincipalDirections:
+def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int, rounds: int = 4) -> PrincipalDirections:
     """The ``count`` directions along which rows vary most, about the origin: center them first if that is wanted.
 
     Fewer are given where the rows span fewer. The sign of a direction is fixed by its largest entry, and the random
-    start by a seed of its own, so the same rows give the same directions.
+    start by a seed of its own, so the same rows give the same directions. ``rounds`` of the iteration make the last few
+    of many directions exact; where these only serve as coordinates, one will do.
     """
     smaller = min(rows.shape)
     if smaller <= _SMALL or count > smaller // 2:
@@ -37,7 +38,7 @@ def principal_directions(rows: Float[Tensor, "scan coordinate"], count: int) -> 
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            _, values, columns = torch.svd_lowrank(rows, q=min(count + 30, smaller), niter=4)
+            _, values, columns = torch.svd_lowrank(rows, q=min(count + 30, smaller), niter=rounds)
         directions = columns.T
     spanned = int((values > _NOISE * values[0]).sum()) if len(values) and values[0] > 0 else 0
     keep = min(count, spanned)

@@ -32,6 +32,7 @@ from meshdisent.errors import MeshdisentError, ModelFileError, TopologyError
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_beginning import encoders_from
 from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, WSDFConfig
 from meshdisent.nn.decoders import published_decoder_state
 from meshdisent.nn.normalization import Normalization
@@ -71,10 +72,7 @@ def load_published(
         state = published_state(parts)
         mean, deviation = state["normalization.mean"], state["normalization.deviation"]
         topology = _topology(template, faces, mean, str(path))
-        trunk = "identity_encoder.trunk"
-        spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
-        kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
-        model = WSDF(config, topology, spirals, kept, Normalization(mean, deviation))
+        model = WSDF(config, topology, encoders_from(state, config), Normalization(mean, deviation))
         model.load_state_dict(state | {k: v for k, v in model.state_dict().items() if not k.startswith(_FROM_FILE)})
     except TopologyError:
         raise

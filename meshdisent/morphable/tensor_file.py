@@ -76,6 +76,38 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, head
 
 
+def halved(tensors: Mapping[str, Tensor], spared: int, where: str) -> dict[str, Tensor]:
+    """The same tensors, floating ones of more than ``spared`` numbers in half precision.
+
+    A model spares what is no larger than one scan: means are positions, which half precision moves by 0.03 mm at
+    100 mm, while bases and weights lose 0.05 % of a few mm; and so little makes no file smaller.
+
+    Raises
+    ------
+    ModelFileError : If a number is too large for half precision.
+
+    Examples
+    --------
+    >>> {name: value.dtype for name, value in halved({"basis": torch.ones(9), "mean": torch.ones(3)}, 3, "it").items()}
+    {'basis': torch.float16, 'mean': torch.float32}
+    """
+    result = {}
+    for name, value in tensors.items():
+        is_large = value.is_floating_point() and value.numel() > spared
+        result[name] = value.half() if is_large else value
+        if is_large and not torch.isfinite(result[name]).all():
+            raise ModelFileError(
+                f"{where}: {name} has the number {float(value.abs().max()):.4g}; half precision holds at most 65504. "
+                "Save the model without half."
+            )
+    return result
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, those of half precision as float32."""
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
+
+
 def topology_tensors(topology: Topology) -> dict[str, Tensor]:
     """A topology as tensors under ``topology/``."""
     regions = {f"topology/regions/{name}": torch.from_numpy(rows) for name, rows in topology.regions.items()}

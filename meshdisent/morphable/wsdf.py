@@ -9,8 +9,9 @@ finish the separation.
     X^r = G(R(z_{id}, z_{exp})), \quad X^n = G(R(z_{id}, 0)), \quad
     L = L_{rec} + L_{KL} + \lambda_{neu} L_{neu} + \lambda_{jac} L_{jac} + \lambda_{mi} L_{mi}
 
-Two things are our own and off by default: a bank that starts from robust centers of the raw scans, and a linear start
-(:class:`LinearStart`), beside which the networks learn the residual.
+Our own, and off by default: a bank that starts from robust centers of the raw scans; a linear start
+(:class:`LinearStart`), beside which the networks learn the residual; training on people that nobody scanned
+(:class:`SyntheticPeople`); and an encoder that looks at principal coordinates (:class:`PrincipalEncoder`).
 """
 
 from dataclasses import asdict
@@ -18,32 +19,34 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from meshdisent.data.dataset import ScanDataset
-from meshdisent.data.pseudo_neutrals import pseudo_neutrals
 from meshdisent.errors import RecipeError
 from meshdisent.losses.shared import kl_divergence, reconstruction
 from meshdisent.losses.wsdf import (
     compactness,
+    consistency,
     displacement,
     jacobian_growth,
     jacobian_hinge,
     neutralization,
     published_pairing,
 )
-from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
 from meshdisent.morphable.linear_start import LinearStart
-from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
+from meshdisent.morphable.wsdf_beginning import Encoders, bank_start, begin, encoders_from
+from meshdisent.morphable.wsdf_config import WSDFConfig
 from meshdisent.nn.decoders import Generator, RecoupledDecoder
-from meshdisent.nn.mixing import Pairs, draw_pairs, mix_people
+from meshdisent.nn.mixing import draw_pairs, mix_people
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.principal_encoder import PrincipalEncoder
 from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.spiral import SpiralEncoder
+from meshdisent.nn.synthetic_people import SyntheticPeople
 from meshdisent.nn.variational import reparameterize
 
 if TYPE_CHECKING:
@@ -65,6 +68,14 @@ class Noise(NamedTuple):
     anchors: Float[Tensor, "anchor identity"]
 
 
+class Seen(NamedTuple):
+    """What a step looks at: scans, their subjects at rest, and which scans are those of the batch, unchanged."""
+
+    scans: Float[Tensor, "batch vertex 3"]
+    at_rest: Float[Tensor, "batch vertex 3"]
+    is_own: Bool[Tensor, " batch"]
+
+
 class WSDF(MorphableModel):
     """A disentangled morphable model that needs subject labels alone; see the module's first lines.
 
@@ -79,28 +90,32 @@ class WSDF(MorphableModel):
     name: ClassVar[str] = "wsdf"
     trainable: ClassVar[bool] = True
     config_class: ClassVar[type] = WSDFConfig
-    training_only: ClassVar[tuple[str, ...]] = ("bank", "confidence")
+    training_only: ClassVar[tuple[str, ...]] = ("bank", "confidence", "people")
 
     confidence: Tensor | None
+
+    identity_encoder: SpiralEncoder | None
+    expression_encoder: SpiralEncoder | None
+    principal_encoder: PrincipalEncoder | None
 
     def __init__(
         self,
         config: WSDFConfig,
         topology: Topology,
-        spirals: tuple[Tensor, ...],
-        kept: tuple[Tensor, ...],
+        encoders: Encoders,
         normalization: Normalization,
     ):
         super().__init__(topology, config.identity_size, config.expression_size)
         self.config = config
         self.normalization = normalization
-        self.identity_encoder = SpiralEncoder(config.encoder, config.identity_size, spirals, kept)
-        self.expression_encoder = SpiralEncoder(config.encoder, config.expression_size, spirals, kept)
+        self.identity_encoder, self.expression_encoder = encoders if isinstance(encoders, tuple) else (None, None)
+        self.principal_encoder = None if isinstance(encoders, tuple) else encoders
         self.decoder = RecoupledDecoder(
             Recoupler(config.identity_size, config.expression_size, config.fused_size, config.exact_recoupler),
             Generator(config.fused_size, config.hidden, topology.vertex_count),
         )
         self.linear_start: LinearStart | None = None
+        self.people: SyntheticPeople | None = None
         self.bank: NeutralBank | None = None
         self.register_buffer("confidence", None)
 
@@ -109,18 +124,15 @@ class WSDF(MorphableModel):
     @classmethod
     def for_training(cls, config: WSDFConfig, scans: ScanDataset) -> "WSDF":
         """An untrained model with normalization, bank and, if asked for, linear start from the training scans."""
-        levels = spiral_hierarchy(scans.topology, **asdict(config.hierarchy))
-        spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
-        kept = tuple(torch.from_numpy(rows) for rows in levels.hierarchy.kept[:2])
         rows = scans.rows("train")
-        model = cls(config, scans.topology, spirals, kept, Normalization.of(scans.vertices(rows), config.loss.space))
+        normalization = Normalization.of(scans.vertices(rows), config.loss.space)
         counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
+        people, start, encoders = begin(config, scans)
+        model = cls(config, scans.topology, encoders, normalization)
         model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift)
-        start = _bank_start(config.bank, scans, model.normalization)
-        model.bank = NeutralBank(len(scans.subjects), start, config.bank.beta)
-        if config.linear_start.is_on:
-            sizes = config.identity_size, config.expression_size
-            model.linear_start = LinearStart.of(scans, *sizes, config.linear_start)
+        model.bank = NeutralBank(len(scans.subjects), bank_start(config.bank, scans, normalization), config.bank.beta)
+        if start is not None:
+            model.people, model.linear_start = people, start
             model.silence_networks()
         return model
 
@@ -143,13 +155,12 @@ class WSDF(MorphableModel):
     def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "WSDF":
         """Build the model from a file's parts."""
         filled = WSDFConfig.from_plain(config)
-        trunk = "identity_encoder.trunk"
-        spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
-        kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
         normalization = Normalization(state["normalization.mean"], state["normalization.deviation"])
-        model = cls(filled, topology, spirals, kept, normalization)
+        model = cls(filled, topology, encoders_from(state, filled), normalization)
         if filled.linear_start.is_on:
-            model.linear_start = LinearStart.empty(topology.vertex_count, filled.identity_size, filled.expression_size)
+            parts = {k.removeprefix("linear_start."): v for k, v in state.items() if k.startswith("linear_start.")}
+            expressions = filled.linear_start.expressions
+            model.linear_start = LinearStart.from_state(parts, filled.identity_size, topology, expressions)
         if "bank.entries" in state:
             model.bank = NeutralBank(len(state["bank.entries"]), state["bank.entries"], filled.bank.beta)
             model.confidence = state["confidence"].clone()
@@ -162,10 +173,9 @@ class WSDF(MorphableModel):
 
     def silence_networks(self) -> None:
         """Let the networks add nothing yet: with a linear start, training begins from exactly its codes and scans."""
-        for encoder in (self.identity_encoder, self.expression_encoder):
-            nn.init.zeros_(encoder.head.weight)
-            nn.init.zeros_(encoder.head.bias)
-            nn.init.constant_(encoder.head.bias[encoder.latent_size :], self.config.linear_start.log_variance)
+        for encoder in (self.identity_encoder, self.expression_encoder, self.principal_encoder):
+            if encoder is not None:
+                encoder.silence(self.config.linear_start.log_variance)
         last = self.decoder.generator.net[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
@@ -175,14 +185,22 @@ class WSDF(MorphableModel):
 
     def posterior(self, vertices: Float[Tensor, "batch vertex 3"]) -> Posterior:
         """Means and log-variances of both codes from scans in mm."""
-        inputs = self.normalization(vertices)
-        identity, expression = self.identity_encoder(inputs), self.expression_encoder(inputs)
+        identity, expression = self._network_posterior(vertices)
         if self.linear_start is None:
             return Posterior(identity, expression)
         start = self.linear_start.encode(vertices)
         # Means that stay linear still have a variance of their own, so that the decoder learns to be smooth.
-        mean = start.identity if self.is_identity_linear else identity[0] + start.identity
+        is_linear = self.config.linear_start.networks_change == "expression"
+        mean = start.identity if is_linear else identity[0] + start.identity
         return Posterior((mean, identity[1]), (expression[0] + start.expression, expression[1]))
+
+    def _network_posterior(self, vertices: Float[Tensor, "batch vertex 3"]) -> Posterior:
+        if self.principal_encoder is not None:
+            return Posterior(*self.principal_encoder(vertices))
+        assert self.identity_encoder is not None
+        assert self.expression_encoder is not None
+        inputs = self.normalization(vertices)
+        return Posterior(self.identity_encoder(inputs), self.expression_encoder(inputs))
 
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
         """Codes of scans in mm: the means of the posteriors."""
@@ -191,22 +209,32 @@ class WSDF(MorphableModel):
 
     def decode(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
         """Scans in mm."""
+        self.check_codes(codes)
         if self.linear_start is None:
             return self.normalization.undo(self.decoder(*codes))
-        added = self.decoder(*codes)
-        if self.is_identity_linear:
-            added = added - self.decoder.neutral(codes.identity)
+        if self.is_neutral_linear:
+            return self.linear_start.neutral(codes.identity) + self.displacement(codes)
         # The networks' part is a displacement: it is scaled like a scan, but not moved.
-        return self.linear_start.decode(codes) + added * self.normalization.deviation
+        return self.linear_start.decode(codes) + self.decoder(*codes) * self.normalization.deviation
 
     @property
-    def is_identity_linear(self) -> bool:
-        """Whether identity codes and neutrals are those of the linear start, untouched by the networks."""
-        return self.linear_start is not None and self.config.linear_start.networks_change == "expression"
+    def is_neutral_linear(self) -> bool:
+        """Whether the neutral of an identity code is that of the linear start, untouched by the networks."""
+        return self.linear_start is not None and self.config.linear_start.networks_change != "everything"
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
         """Faces at rest, in mm: no expression is the zero code (WSDF, eq. 1)."""
+        self.check_code("identity", identity)
+        if self.linear_start is not None and self.is_neutral_linear:
+            return self.linear_start.neutral(identity)
         return self.decode(Codes(identity, identity.new_zeros(len(identity), self.expression_size)))
+
+    def displacement(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
+        """How far each expression moves its face from rest, in mm: ``decode(codes) - neutral(codes.identity)``."""
+        if self.linear_start is None or not self.is_neutral_linear:
+            return self.decode(codes) - self.neutral(codes.identity)
+        added = self.decoder(*codes) - self.decoder.neutral(codes.identity)
+        return self.linear_start.displacement(codes, added * self.normalization.deviation)
 
     def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
         """Expressions on the identity code zero, in mm (as published)."""
@@ -238,14 +266,27 @@ class WSDF(MorphableModel):
                     "jacobian": weights.jacobian,
                     "compactness": weights.compactness,
                     "displacement": weights.displacement,
+                    "consistency": weights.consistency,
                 },
             )
         ]
 
     def _draw_and_measure(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        share = self.config.mixing
-        pairs = draw_pairs(batch.subject, share, generator) if share else None
-        return self.objective(batch, self.draw_noise(len(batch.rows), generator), pairs)
+        seen = self._replace(batch, generator)
+        return self.objective(batch, self.draw_noise(len(batch.rows), generator), seen)
+
+    def _replace(self, batch: Batch, generator: torch.Generator) -> Seen | None:
+        """Other people in place of some of a batch, where the recipe wants that."""
+        if self.bank is None or not (self.config.mixing or self.config.people.share):
+            return None
+        at_rest = self.bank(batch.subject)
+        if self.config.mixing:
+            pairs = draw_pairs(batch.subject, self.config.mixing, generator)
+            return Seen(*mix_people(batch.vertices, at_rest, self.normalization.mean, pairs), ~pairs.is_mixed)
+        assert self.people is not None
+        share, group = self.config.people.share, self.config.loss.group if self.config.loss.consistency else 1
+        scans, rest, is_new = self.people.replace(batch.vertices, at_rest, share, generator, group)
+        return Seen(scans, rest, ~is_new)
 
     def draw_noise(self, scan_count: int, generator: torch.Generator) -> Noise:
         """Noise for one step: identity, expression, then the anchors' second draw."""
@@ -257,10 +298,10 @@ class WSDF(MorphableModel):
         like = self.identity_mean
         return Noise(*(torch.randn(s, generator=generator, device=generator.device).to(like) for s in shapes))
 
-    def objective(self, batch: Batch, noise: Noise, pairs: Pairs | None = None) -> dict[str, Tensor]:
+    def objective(self, batch: Batch, noise: Noise, seen: Seen | None = None) -> dict[str, Tensor]:
         """All terms of one step, unweighted; moves the bank towards the reconstructions (WSDF, eq. 3 to 8).
 
-        ``pairs`` replaces scans by mixtures of two subjects; the bank does not follow those.
+        ``seen`` is looked at instead of the batch's own scans; the bank does not follow what was changed.
         """
         if self.bank is None or self.confidence is None:
             raise RecipeError(
@@ -268,27 +309,29 @@ class WSDF(MorphableModel):
                 "Continue its run with --resume, or train anew."
             )
         loss = self.config.loss
-        shown, at_rest = batch.vertices, self.bank(batch.subject)
-        is_own: Tensor | slice = slice(None)
-        if pairs is not None:
-            shown, at_rest = mix_people(shown, at_rest, self.normalization.mean, pairs)
-            is_own = ~pairs.is_mixed
-        posterior = self.posterior(shown)
+        if seen is None:
+            seen = Seen(batch.vertices, self.bank(batch.subject), torch.ones_like(batch.subject, dtype=torch.bool))
+        posterior = self.posterior(seen.scans)
         codes = Codes(
             reparameterize(*posterior.identity, noise.identity),
             reparameterize(*posterior.expression, noise.expression),
         )
-        decoded = self.decode(codes)
+        neutral = self.neutral(codes.identity) if self._needs_neutral else None
+        if neutral is not None and self.is_neutral_linear:
+            decoded = neutral + self.displacement(codes)  # the neutral is there already
+        else:
+            decoded = self.decode(codes)
         terms = {
-            "reconstruction": reconstruction(*self._measured(decoded, shown)),
+            "reconstruction": reconstruction(*self._measured(decoded, seen.scans)),
             "kl_identity": kl_divergence(*posterior.identity),
             "kl_expression": kl_divergence(*posterior.expression),
         }
-        if loss.neutral or loss.displacement:
-            faces = (*self._measured(decoded, shown), *self._measured(self.neutral(codes.identity), at_rest))
+        if neutral is not None:
+            faces = (*self._measured(decoded, seen.scans), *self._measured(neutral, seen.at_rest))
             alpha = self.confidence[batch.subject].to(decoded.dtype)
             terms |= {"neutral": neutralization(*faces[2:], alpha)} if loss.neutral else {}
             terms |= {"displacement": displacement(*faces)} if loss.displacement else {}
+            terms |= {"consistency": consistency(faces[2], loss.group)} if loss.consistency else {}
         if loss.compactness:
             anchors = len(noise.anchors)
             terms["compactness"] = compactness(
@@ -296,8 +339,12 @@ class WSDF(MorphableModel):
             )
         if loss.jacobian:
             terms["jacobian"] = self._jacobian(codes)
-        self.bank.update(batch.subject[is_own], decoded.detach()[is_own])
+        self.bank.update(batch.subject[seen.is_own], decoded.detach()[seen.is_own])
         return terms
+
+    @property
+    def _needs_neutral(self) -> bool:
+        return bool(self.config.loss.neutral or self.config.loss.displacement or self.config.loss.consistency)
 
     def _measured(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Scans in the space of the losses, scaled so that sums there are what ``loss.space`` promises."""
@@ -316,13 +363,3 @@ class WSDF(MorphableModel):
         if loss.space == "millimeters":
             growth = growth / self.topology.vertex_count
         return jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
-
-
-def _bank_start(config: BankConfig, scans: ScanDataset, normalization: Normalization) -> Tensor:
-    """(V, 3) or (S, V, 3): where the bank's entries begin, in mm."""
-    if config.start == "mean_scan":
-        return normalization.mean
-    centers = pseudo_neutrals(scans, config.start)
-    rows = np.isnan(centers[:, 0, 0])
-    centers[rows] = normalization.mean.double().numpy()  # subjects without training scans; never read
-    return torch.from_numpy(centers).float()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from meshdisent.errors import RecipeError
 from meshdisent.morphable.linear_start import LinearStartConfig
+from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 
 
@@ -44,6 +45,8 @@ class LossConfig:
     space : ``standardized``: sums over coordinates divided by their standard deviation, and the hinge over the sum of
         mm^2 (published; weights depend on the number of vertices). ``millimeters``: means over vertices, in mm^2 each.
     displacement : Ours, none in the paper; see :func:`~meshdisent.losses.wsdf.displacement`.
+    consistency : Ours, none in the paper; see :func:`~meshdisent.losses.wsdf.consistency`. Needs people.share 1, where
+        each ``group`` scans in a row are of one synthetic person.
     jacobian_lower, jacobian_upper : Slopes of the hinge, in the unit of ``space``.
     pairing : Which identity code meets which expression code in the hinge: that of the ``same_scan``, or the mixture of
         the published code (:func:`~meshdisent.losses.wsdf.published_pairing`).
@@ -57,6 +60,7 @@ class LossConfig:
     jacobian: float = 10.0
     compactness: float = 10.0
     displacement: float = 0.0
+    consistency: float = 0.0
     jacobian_lower: float = 0.0
     jacobian_upper: float = 5000.0
     pairing: Literal["same_scan", "published"] = "same_scan"
@@ -73,20 +77,47 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeopleConfig:
+    """People that nobody scanned (:mod:`meshdisent.nn.synthetic_people`); published: none.
+
+    Parameters
+    ----------
+    share : Of each batch, how much is carried over to synthetic people.
+    tail : Whether they differ in smooth fields, too, beyond the principal directions of the training subjects.
+    """
+
+    share: float = 0.0
+    tail: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise RecipeError(f"people.share is {self.share}; wanted 0 to 1, how much of a batch is synthetic.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class WSDFConfig:
-    """Sizes and choices of WSDF; the defaults are the published ones for CoMA with larger codes."""
+    """Sizes and choices of WSDF; the defaults are the published ones for CoMA with larger codes.
+
+    Parameters
+    ----------
+    encoders : ``spiral``: two spiral encoders (published), configured by ``encoder`` and ``hierarchy``. ``principal``:
+        one that looks at principal coordinates, configured by ``principal``.
+    mixing : Share of each batch that is replaced by mixtures of two subjects (:mod:`meshdisent.nn.mixing`).
+    """
 
     identity_size: int = 32
     expression_size: int = 32
     fused_size: int = 64
     hidden: tuple[int, ...] = (256, 256, 256)
     exact_recoupler: bool = False
+    encoders: Literal["spiral", "principal"] = "spiral"
     encoder: SpiralEncoderConfig = field(default_factory=SpiralEncoderConfig)
+    principal: PrincipalEncoderConfig = field(default_factory=PrincipalEncoderConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
     bank: BankConfig = field(default_factory=BankConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     linear_start: LinearStartConfig = field(default_factory=LinearStartConfig)
-    #: Share of each batch that is replaced by mixtures of two subjects (:mod:`meshdisent.nn.mixing`); published: none.
+    people: PeopleConfig = field(default_factory=PeopleConfig)
     mixing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -95,6 +126,23 @@ class WSDFConfig:
                 f"mixing is {self.mixing} with a bank that starts from {self.bank.start}; wanted a share from 0 to 1, "
                 "and entries that know the subjects. Set config.bank.start to mode, or config.mixing to 0."
             )
+        if self.mixing and self.people.share:
+            raise RecipeError("mixing and people.share are both set; wanted one of them. Set config.mixing to 0.")
+        if self.needs_people and not self.linear_start.is_on:
+            raise RecipeError(
+                "Synthetic people stand on a linear start, which is off. Set config.linear_start.neutrals to mode; or "
+                "config.people.share to 0, config.linear_start.expressions to added and learned_from to scans."
+            )
+        if self.people.share and self.bank.start == "mean_scan":
+            raise RecipeError(
+                f"people.share is {self.people.share} with a bank that starts from mean_scan; wanted entries that know "
+                "the subjects, whose expressions are carried over. Set config.bank.start to mode, or people.share to 0."
+            )
+        if self.loss.consistency and self.people.share < 1:
+            raise RecipeError(
+                f"loss.consistency is {self.loss.consistency} with people.share {self.people.share}; wanted a share "
+                "of 1, since only synthetic people are known to come in groups. Set config.loss.consistency to 0."
+            )
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for name in ("identity_size", "expression_size", "fused_size"):
             if getattr(self, name) < 1:
@@ -102,11 +150,19 @@ class WSDFConfig:
         if len(self.hierarchy.factors) < 2:
             raise RecipeError("hierarchy.factors has fewer than 2 entries; the encoders pool twice.")
 
+    @property
+    def needs_people(self) -> bool:
+        """Whether anything asks for synthetic people."""
+        start = self.linear_start
+        return self.people.share > 0 or start.learned_from == "people" or start.expressions == "carried"
+
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> "WSDFConfig":
         """Build the configuration from the plain values of :meth:`WSDF.config_dict`."""
         nested = {
             "encoder": SpiralEncoderConfig,
+            "principal": PrincipalEncoderConfig,
+            "people": PeopleConfig,
             "hierarchy": HierarchyConfig,
             "bank": BankConfig,
             "loss": LossConfig,

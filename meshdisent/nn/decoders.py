@@ -52,7 +52,7 @@ class RecoupledDecoder(nn.Module):
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
         """Standardized faces at rest: the expression code is zero."""
-        return self(identity, identity.new_zeros(len(identity), self.recoupler.weight.shape[2]))
+        return self.generator(self.recoupler.neutral(identity))
 
 
 def published_decoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -102,3 +102,11 @@ class Recoupler(nn.Module):
         """Fused codes, about standard normal when the codes are."""
         scores = self.scores(identity, expression).to(self.weight.dtype)
         return scores.flatten(start_dim=1) @ self.unit_weight().T  # (B, I*E) x (I*E, K)
+
+    def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch fused"]:
+        """Fused codes where all entries of the expression code are zero.
+
+        Every entry then meets the same number, so one score stands for all: as many times fewer as there are entries.
+        """
+        scores = self.scores(identity, torch.zeros_like(identity[:, :1])).to(self.weight.dtype)[:, :, 0]  # (B, I)
+        return scores @ self.unit_weight().unflatten(1, self.weight.shape[1:]).sum(dim=2).T

@@ -185,6 +185,13 @@ class SpiralEncoder(nn.Module):
         mean, log_variance = self.head(nn.functional.elu(self.trunk(vertices))).chunk(2, dim=1)
         return mean, log_variance
 
+    @torch.no_grad()
+    def silence(self, log_variance: float) -> None:
+        """Let the mean be zero whatever is shown, with one log-variance for all entries."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.head.bias[self.latent_size :] = log_variance
+
 
 def _check_levels(spirals: tuple[Tensor, ...], kept: tuple[Tensor, ...]) -> None:
     """Refuse levels that the encoder cannot use, before a convolution fails with an index out of range."""

@@ -17,6 +17,7 @@ from meshdisent.files import refuse_existing, writing
 from meshdisent.show import offscreen
 from meshdisent.show.camera import Camera
 from meshdisent.show.offscreen import render_offscreen
+from meshdisent.show.openings import Painted, fill_openings
 from meshdisent.show.rasterizer import render_software
 from meshdisent.show.shading import CHART, MATTE, SKIN
 
@@ -39,7 +40,7 @@ def render(
     color: tuple[float, float, float] = SKIN,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a mesh on white.
+    """Draw a mesh on white; a face gets eyeballs and the dark of a mouth (:mod:`meshdisent.show.openings`).
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def render(
     camera = camera or Camera.facing(vertices[np.unique(faces)], size=size)
     draw = RENDERERS[renderer(backend)]
     width, height = size
-    picture = draw(vertices, faces, colors, camera, (width * SUPERSAMPLING, height * SUPERSAMPLING), material)
+    picture = draw(*fill_openings(Painted(vertices, faces, colors)), camera, (width * SUPERSAMPLING, height * SUPERSAMPLING), material)
     return _shrunk(picture)
 
 

@@ -1,6 +1,7 @@
 """A recipe: everything that decides how a model comes to be, as a tree of typed dataclasses filled from YAML.
 
 ``model`` names the class, ``config`` is that class's own configuration, ``training`` says how the loop treats it.
+A file may say ``base: NAME`` and then only what differs from that recipe: mappings merge, everything else replaces.
 The resolved recipe, with every default written out, lies beside each result and inside each model file.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from meshdisent.errors import RecipeError
 from meshdisent.training.typed_yaml import fill, parse_yaml, plain, read_yaml, refuse_unknown
-from meshdisent.zoo_index import find_zoo_recipe, zoo_names
+from meshdisent.zoo_index import find_zoo_recipe, zoo_names, zoo_variants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class TrainingConfig:
 
     ``cosine`` lets the learning rate fall to zero over the steps or, with ``minutes``, over the elapsed training time.
     ``watch`` is the validation figure (mm) for ``patience`` (validations without a better one before the loop stops)
-    and ``keep_best``; ``sum`` adds the figures that are defined. ``bfloat16`` keeps weights in float32.
+    and ``keep_best``; ``sum`` adds E_avd, E_neu and E_id as far as they are defined, and ``E_dis`` needs subject labels
+    alone. ``bfloat16`` keeps weights in float32.
     """
 
     steps: int | None = None
@@ -63,7 +65,7 @@ class TrainingConfig:
     validate_steps: int | None = None
     validate_minutes: float | None = 1.0
     validate_scans: int = 1000
-    watch: Literal["E_avd", "E_neu", "E_neu_kept", "E_id", "sum"] = "E_avd"
+    watch: Literal["E_avd", "E_neu", "E_neu_kept", "E_id", "E_dis", "sum"] = "E_avd"
     patience: int | None = None
     keep_best: bool = False
     threads: int | None = None
@@ -146,22 +148,48 @@ def read_recipe(path_or_name: str | os.PathLike, overrides: Sequence[str] = ()) 
 
     Parameters
     ----------
-    path_or_name : A YAML file, or a name of the zoo.
+    path_or_name : A YAML file, or a name of the zoo; ``NAME/VARIANT`` is a variant of the model NAME.
     overrides : ``"training.steps=200"`` and the like; the value is read as YAML.
 
     Raises
     ------
     RecipeError : If there is no such recipe, or a key or a value is wrong; the message names file, key and a mend.
+
+    Examples
+    --------
+    >>> _ = (folder / "longer.yaml").write_text("base: wsdf-quick\\ntraining: {minutes: 5}")
+    >>> read_recipe(folder / "longer.yaml").training.minutes
+    5.0
     """
-    path = _find(path_or_name)
-    values = read_yaml(path)
-    recipe = Recipe.from_plain(values, str(path))
+    values, where = read_values(_find(path_or_name))
+    recipe = Recipe.from_plain(values, where)
     if overrides:
         for override in overrides:
             _set(values, override)
         # Filled once more after all of them: minutes may become null as long as steps are given in the same breath.
         recipe = Recipe.from_plain(values, "--set " + " ".join(overrides))
     return recipe
+
+
+def read_values(path: Path) -> tuple[dict[str, Any], str]:
+    """The plain values of a recipe file with those of its bases beneath, and what to call the file in errors.
+
+    Raises
+    ------
+    RecipeError : If a file cannot be read, or a base is missing or leads back to a file that was read already.
+    """
+    files, layers = [path], [read_yaml(path)]
+    while "base" in layers[-1]:
+        base = _find_base(layers[-1].pop("base"), files[-1])
+        if base.resolve() in [file.resolve() for file in files]:
+            chain = " -> ".join(map(str, [*files, base]))
+            raise RecipeError(f"{path}: its base leads back to where it came from: {chain}. Take one base out.")
+        files.append(base)
+        layers.append(read_yaml(base))
+    values: dict[str, Any] = {}
+    for layer in reversed(layers):
+        values = _merged(values, layer)
+    return values, " based on ".join(map(str, files))
 
 
 def write_recipe(recipe: Recipe, path: str | os.PathLike, overwrite: bool = False) -> None:
@@ -234,13 +262,41 @@ def _find(path_or_name: str | os.PathLike) -> Path:
     found = find_zoo_recipe(str(path_or_name))
     if found is not None:
         return found
+    raise RecipeError(f"{path_or_name} is neither a file nor a recipe of the zoo. {_nearest_recipes(path_or_name)}")
+
+
+def _nearest_recipes(name: str | os.PathLike) -> str:
+    """What may have been meant by a name that the zoo does not have."""
     names = zoo_names()
-    nearest = difflib.get_close_matches(str(path_or_name), names, n=1)
+    variants = [variant for model in names for variant in zoo_variants(model)]
+    nearest = difflib.get_close_matches(str(name), names + variants, n=1)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    raise RecipeError(
-        f"{path_or_name} is neither a file nor a recipe of the zoo. {hint}"
-        f"Recipes in the zoo: {', '.join(names) or 'none'}."
-    )
+    model = str(name).partition("/")[0]
+    if model in names and model != str(name):
+        return f"{hint}Variants of {model}: {', '.join(zoo_variants(model)) or 'none'}."
+    return f"{hint}Recipes in the zoo: {', '.join(names) or 'none'}."
+
+
+def _find_base(base: Any, path: Path) -> Path:
+    """The file that a recipe's ``base`` means: one beside the recipe, or a recipe of the zoo."""
+    if not isinstance(base, str) or not base or Path(base).is_absolute():
+        raise RecipeError(f"{path}: base is {base!r}; wanted a name of the zoo, or a file relative to this one.")
+    beside = path.parent / base
+    found = beside if beside.is_file() else find_zoo_recipe(base)
+    if found is None:
+        raise RecipeError(
+            f"{path}: its base {base} is neither a file beside it nor a recipe of the zoo. {_nearest_recipes(base)}"
+        )
+    return found
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two trees of plain values: where both have a mapping they merge, everything else above replaces."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _set(values: dict[str, Any], override: str) -> None:

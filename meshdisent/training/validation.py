@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from meshdisent.data.dataset import ScanDataset
+from meshdisent.data.pseudo_neutrals import mode_neutral
 from meshdisent.metrics import e_avd, e_neu, spread_b
 from meshdisent.morphable.contract import MorphableModel
 
@@ -34,7 +35,8 @@ def validate(
     Returns
     -------
     ``E_avd``, ``E_neu``, ``E_neu_kept`` (with the scan's detail; means over scans) and ``E_id`` (variant b, mean over
-    subjects) in mm, None where not defined. And ``measured``: how many ``scans`` and ``subjects``, and against which
+    subjects) in mm, None where not defined. ``E_dis``: how far decoded displacements are from those of the scans beside
+    the mode of their subject's scans, which subject labels alone define. And ``measured``: how many ``scans`` and ``subjects``, and against which
     ``neutrals`` E_neu stands: the true neutrals or neutral scans where the dataset knows any ("known"), else the
     medians of each subject's scans ("medians"). Empty if the split has no scans.
     """
@@ -47,7 +49,7 @@ def validate(
     subjects = np.unique(scans.subject[rows])
     has_neutral = model.identity_size > 0 and model.expression_size > 0
     known = {int(s): rest for s in subjects if (rest := known_neutral(scans, int(s))) is not None}
-    avd, neu, kept, spread = [], [], [], []
+    avd, neu, kept, spread, moved = [], [], [], [], []
     for subject in subjects:
         own = scans.vertices(rows[scans.subject[rows] == subject])
         decoded, neutral = _through(model, own)
@@ -55,6 +57,7 @@ def validate(
         rest = known.get(int(subject)) if known else np.median(own, axis=0)
         if has_neutral:
             spread.append(spread_b(neutral, np.zeros(len(own), np.int64))[1])
+            moved.append(e_avd(decoded - neutral, own - mode_neutral(own, scans.topology)))
         if has_neutral and rest is not None:
             same_subject = np.zeros(len(own), np.int64)
             neu.append(e_neu(neutral, rest[None], same_subject))
@@ -65,6 +68,7 @@ def validate(
         "E_neu": _mean(neu),
         "E_neu_kept": _mean(kept),
         "E_id": _mean(spread),
+        "E_dis": _mean(moved),
         "measured": measured,
     }
 

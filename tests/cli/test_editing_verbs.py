@@ -13,6 +13,7 @@ import small_faces
 from meshdisent import editing
 from meshdisent.cli.main import main
 from meshdisent.mesh.mesh import Mesh
+from meshdisent.mesh.topology import Topology
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +116,51 @@ def test_sample_writes_what_the_function_draws(tmp_path, model, scans, options, 
     assert read(out, files(out)) == pytest.approx(made(editing.sample(model, 3, **known)), abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def named(scans, job):
+    """A model file with two expressions under names, one of them the name of a file."""
+    model = small_faces.linear(scans)
+    model.named_expressions = {"jawOpen": torch.tensor([1.5, -0.5]), "grin.ply": torch.tensor([0.0, 4.0])}
+    model.save(job / "named.safetensors")
+    return model
+
+
+@pytest.mark.parametrize("name", ["jawOpen", "grin.ply"])
+def test_sample_takes_a_name_before_it_is_tried_as_a_scan(tmp_path, named, name):
+    Mesh(small_faces.PEOPLE[0], small_faces.FACES).write("grin.ply", overwrite=True)
+    out = tmp_path / "out"
+    command = ["sample", "named.safetensors", "--expression", name, "--count", "2", "--no-pictures"]
+    assert main([*command, "--out", str(out)]) == 0
+    expected = made(editing.sample(named, 2, expression=name))
+    assert read(out, files(out)) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("run", "expression", "code", "message"),
+    [
+        ("named.safetensors", "jawopen", 2, "no expression 'jawopen'; it has 2 under names. Did you mean 'jawOpen'?"),
+        ("run", "jawOpen", 2, "no expression 'jawOpen'; it has none under any name"),
+        ("named.safetensors", "jawopen.ply", 3, "jawopen.ply"),
+        ("named.safetensors", "faces.h5:s14/gryn", 3, "'s14/grin'"),
+    ],
+)
+def test_what_is_neither_a_name_nor_a_scan_is_refused(tmp_path, capsys, named, run, expression, code, message):
+    assert main(["sample", run, "--expression", expression, "--out", str(tmp_path / "out")]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_in_another_unit_is_left_out_with_a_guess(tmp_path, capsys):
+    Mesh(small_faces.PEOPLE[0] / 10, small_faces.FACES).write("small-unit.ply", overwrite=True)
+    out = tmp_path / "out"
+    assert main(["neutralize", "run", "anna/smile.ply", "small-unit.ply", "--out", str(out), "--no-pictures"]) == 3
+    assert files(out) == ["smile-neutral.ply"]
+    assert "left out: small-unit.ply looks like centimeters: its size is 1/" in capsys.readouterr().err
+
+
 def test_a_scan_that_does_not_fit_is_named_and_the_rest_is_written(tmp_path, capsys):
-    Mesh(small_faces.TEMPLATE[:161], small_faces.FACES[:10]).write("small.ply", overwrite=True)
+    small = Topology(small_faces.TEMPLATE[:161], small_faces.FACES[:10])
+    Mesh(small.template, small.faces).write("small.ply", overwrite=True)
     for number, command in enumerate((
         ["neutralize", "run", "anna/smile.ply", "small.ply", "absent.ply"],
         ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "absent.ply", "small.ply", "ben/grin.obj"],
@@ -126,6 +170,7 @@ def test_a_scan_that_does_not_fit_is_named_and_the_rest_is_written(tmp_path, cap
         assert len(files(out)) == 1
         said = capsys.readouterr().err
         assert "left out: small.ply has 161 vertices; topology" in said
+        assert f"Its own topology is {small.topology_hash}." in said
         assert "absent.ply" in said
 
 

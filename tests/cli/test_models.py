@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from meshdisent.cli import models as models_module
 from meshdisent.cli.main import main
 from meshdisent.morphable import contract, model_file
 from meshdisent.morphable.contract import ModelCard
 from meshdisent.training.recipe import read_recipe
-from meshdisent.zoo_index import zoo_names
+from meshdisent.zoo_index import zoo_names, zoo_variants
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import tiny_autoencoder
@@ -65,10 +66,25 @@ def test_json_has_the_same(zoo, capsys, tmp_path):
         "has_weights": True,
         "bytes": (zoo / "mean-face" / "weights.safetensors").stat().st_size,
         "figures_mm": {"E_avd": 1.25, "E_id": 0.5},
+        "named_expressions": 0,
+        "variants": [],
     }
     assert main(["models", "--json", str(tmp_path / "zoo.json")]) == 0
     assert json.loads((tmp_path / "zoo.json").read_text())["models"] == [bare, mean]
     assert main(["models", "--json", str(tmp_path / "zoo.json")]) == 2
+
+
+@pytest.mark.parametrize(("names", "said"), [(["jawOpen", "a"], "2 named expressions"), (["a"], "1 named expression")])
+def test_named_expressions_are_counted_from_the_head(zoo, capsys, names, said, monkeypatch):
+    model = model_file.load("mean-face")
+    model.named_expressions = {name: torch.zeros(model.expression_size) for name in names}
+    model.save(zoo / "mean-face" / "weights.safetensors", overwrite=True)
+    monkeypatch.setattr(model_file, "load", None)
+    assert main(["models"]) == 0
+    assert f", MIT, E_avd 1.25, E_id 0.50 mm, {said}\n" in capsys.readouterr().out
+    assert main(["models", "--json", "-"]) == 0
+    bare, mean = json.loads(capsys.readouterr().out)["models"]
+    assert (bare["named_expressions"], mean["named_expressions"]) == (0, len(names))
 
 
 def test_damaged_weights_do_not_hide_the_rest(zoo, capsys):
@@ -82,7 +98,19 @@ def test_names_of_the_zoo_are_models_and_recipes(zoo):
     assert read_recipe("bare").description == "the bare"
 
 
-@pytest.mark.parametrize("name", zoo_names())
+def test_variants_are_counted_and_listed(zoo, capsys):
+    (zoo / "bare" / "variants").mkdir()
+    for name in ("short", "long"):
+        (zoo / "bare" / "variants" / f"{name}.yaml").write_text("base: bare\n")
+    (zoo / "bare" / "recipe.yaml").write_text("base: mean-face\ndescription: stands on another\n")
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["bare       recipe, 2 variants", "           stands on another"]
+    assert main(["models", "--json", "-"]) == 0
+    bare, mean = json.loads(capsys.readouterr().out)["models"]
+    assert (bare["class"], bare["variants"], mean["variants"]) == ("tiny_mean", ["bare/long", "bare/short"], [])
+
+
+@pytest.mark.parametrize("name", [found for name in zoo_names() for found in (name, *zoo_variants(name))])
 def test_every_recipe_that_comes_along_can_be_read(name):
     recipe = read_recipe(name)
     assert recipe.description, "say in the recipe what it is for"

@@ -104,9 +104,9 @@ def test_the_mean_is_the_mean_in_double_precision(topology, is_mouth):
 
 def test_of_many_scans_evenly_spaced_ones_decide(topology, is_mouth, monkeypatch):
     scans = twenty(topology, is_mouth)
-    monkeypatch.setattr(room, "MOST_FOR_MODE", 10)
+    monkeypatch.setattr(room, "MOST_FOR_MODE", 16)
     few = mode_neutral(scans, topology)
-    rows = np.linspace(0, 19, 10).round().astype(int)
+    rows = np.linspace(0, 19, 16).round().astype(int)
     monkeypatch.undo()
     assert np.array_equal(few, mode_neutral(scans[rows], topology))
     assert error(few, topology).max() < 5 * NOISE

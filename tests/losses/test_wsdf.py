@@ -6,6 +6,7 @@ import torch
 from meshdisent.errors import RecipeError
 from meshdisent.losses.wsdf import (
     compactness,
+    consistency,
     displacement,
     jacobian_growth,
     jacobian_hinge,
@@ -40,6 +41,23 @@ def test_displacement_does_not_ask_who_it_is():
     torch.testing.assert_close(displacement(decoded, shown, neutral, at_rest), expected)
     person = random(3, 4, 3, seed=9)
     torch.testing.assert_close(displacement(decoded, shown + person, neutral, at_rest + person), expected)
+
+
+def test_consistency_measures_each_person_about_its_own_mean():
+    made = random(7, 4, 3)
+    expected = sum((scan - own.mean(0)).square().sum() for own in (made[:3], made[3:6]) for scan in own)
+    torch.testing.assert_close(consistency(made, 3), expected / 6)
+    assert torch.equal(consistency(made[:6], 3), consistency(made, 3)), "the rest at the end does not count"
+    person = random(2, 4, 3, seed=1).repeat_interleave(3, dim=0)
+    torch.testing.assert_close(consistency(made[:6] + person, 3), consistency(made, 3))
+    assert consistency(person, 3) < 1e-30
+    assert consistency(made, 1) == 0
+    assert consistency(made[:2], 3) == 0, "not even one whole person"
+
+
+def test_consistency_has_the_gradient_of_finite_differences():
+    assert torch.autograd.gradcheck(lambda x: consistency(x, 2), random(5, 2, 3))
+    assert torch.autograd.gradgradcheck(lambda x: consistency(x, 2), random(5, 2, 3))
 
 
 def test_neutralization_sends_no_gradient_to_the_bank():

@@ -103,6 +103,16 @@ def test_check_names_both_counts_and_the_way_out(pair):
     )
 
 
+def test_check_of_another_count_names_the_scan_s_own_hash_where_its_faces_are_known(pair):
+    other = Topology(np.zeros((6, 3)), pair.faces[:1])
+    with pytest.raises(TopologyError) as error:
+        pair.check(6, other.faces, "anna/smile.ply")
+    assert str(error.value) == (
+        f"anna/smile.ply has 6 vertices; topology {pair.topology_hash} has 5. Its own topology is "
+        f"{other.topology_hash}. Register the scan to the template first, or leave it out."
+    )
+
+
 def test_check_names_both_hashes(pair):
     other = Topology(pair.template, pair.faces[:1])
     with pytest.raises(TopologyError) as error:

@@ -252,3 +252,39 @@ def test_another_topology_is_refused_with_both_hashes(name, model, shapes):
         model.check_scan(42, faces, "smile.ply")
     with pytest.raises(TopologyError, match=r"smile\.ply"):
         model.check_scan(162, model.topology.faces[::-1, [0, 2, 1]], "smile.ply")
+
+
+@pytest.mark.parametrize(
+    ("identity", "expression", "message"),
+    [
+        ((1, 4), (1, 2), r"The identity code has shape \(1, 4\); this {} model wants \(batch, 3\), a row of"),
+        ((5, 3), (5, 3), r"The expression code has shape \(5, 3\); this {} model wants \(batch, 2\), a row of"),
+        ((3,), (2,), r"identity code has shape \(3,\); this {} model wants \(batch, 3\).*code\[None\] makes one row"),
+        ((1, 3), (0,), r"The expression code has shape \(0,\); this {} model wants \(batch, 2\)"),
+    ],
+)
+def test_codes_of_the_wrong_size_are_refused_with_both_sizes(name, model, identity, expression, message):
+    with pytest.raises(UsageError, match=message.format(name)):
+        model.check_codes(Codes(torch.zeros(identity), torch.zeros(expression)))
+
+
+def test_codes_are_checked_under_transforms_and_in_an_exported_program(name, model):
+    class Checked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, identity, expression):
+            self.model.check_codes(Codes(identity, expression))
+            return self.model.decode(Codes(identity, expression))
+
+    codes, checked = (torch.ones(2, 3), torch.ones(2, 2)), Checked()
+    value, slope = torch.func.jvp(checked, codes, codes)
+    assert torch.equal(value, model.decode(Codes(*codes)))
+    assert slope.abs().max() > 0
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(checked, codes, dynamic_shapes=({0: batch}, {0: batch}))
+    more = (torch.ones(7, 3), torch.ones(7, 2))
+    torch.testing.assert_close(program.module()(*more), model.decode(Codes(*more)), rtol=1e-5, atol=1e-4)
+    with pytest.raises(UsageError, match="The identity code has shape"):
+        torch.func.jvp(checked, (torch.ones(2, 4), codes[1]), (torch.ones(2, 4), codes[1]))

@@ -1,5 +1,6 @@
 """Opening model files: what is wrong with one is said in a line that a stranger can act on."""
 
+import copy
 import json
 
 import pytest
@@ -8,12 +9,14 @@ from safetensors.torch import save_file
 
 from meshdisent.errors import ModelFileError
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.linear import LinearModel
+from meshdisent.morphable.linear import LinearConfig, LinearModel, LinearParts
 from meshdisent.morphable.model_file import find_model, load
 from meshdisent.morphable.tensor_file import (
+    halved,
     read_tensors,
     topology_from_tensors,
     topology_tensors,
+    whole,
     write_tensors,
 )
 from meshdisent.morphable.wsdf import WSDF
@@ -192,3 +195,116 @@ def test_a_full_disk_is_an_error_of_the_disk(model, tmp_path, monkeypatch):
     with pytest.raises(MeshdisentError, match=r"model\.safetensors could not be written.*disk is full"):
         model.save(tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+# Half precision
+
+
+@pytest.fixture(scope="module")
+def large_model(shapes):
+    """A linear model whose bases are most of its file: 642 vertices, 100 codes, displacements of about 1 mm."""
+    vertices, faces = shapes.sphere(3)
+    random = torch.Generator().manual_seed(0)
+    count, sizes = 3 * len(vertices), (60, 40)
+    bases = [torch.randn(size, count, generator=random) / size**0.5 for size in sizes]
+    rest = 90 * torch.from_numpy(vertices).flatten()
+    encoder = torch.linalg.pinv(torch.cat(bases))
+    config = LinearConfig(identity_size=60, expression_size=40)
+    return LinearModel(
+        config, Topology(90 * vertices, faces), LinearParts(rest, *bases, rest.clone(), encoder, torch.zeros(100))
+    )
+
+
+def test_half_precision_makes_about_half_the_file_and_the_same_faces(large_model, tmp_path):
+    large_model.save(tmp_path / "whole")
+    large_model.save(tmp_path / "half", half=True)
+    sizes = [(tmp_path / name).stat().st_size for name in ("whole", "half")]
+    assert 0.5 < sizes[1] / sizes[0] < 0.55
+    found = load(tmp_path / "half")
+    assert {v.dtype for v in found.state_dict().values()} == {torch.float32, torch.bool}
+    assert found.topology.template_hash == large_model.topology.template_hash
+    codes = large_model.prior().sample(50, torch.Generator().manual_seed(1))
+    faces = large_model.decode(codes)
+    assert (found.decode(codes) - faces).norm(dim=2).max() < 0.01
+    assert (found.neutral(codes.identity) - large_model.neutral(codes.identity)).norm(dim=2).max() < 0.01
+    assert (found.decode(found.encode(faces)) - faces).norm(dim=2).max() < 0.01
+
+
+def test_a_model_is_built_from_whole_numbers_even_if_it_keeps_what_it_is_given(large_model, tmp_path, monkeypatch):
+    large_model.save(tmp_path / "half", half=True)
+    given, build = {}, LinearModel.from_parts
+
+    def spy(config, topology, state):
+        given.update(state)
+        return build(config, topology, state)
+
+    monkeypatch.setattr(LinearModel, "from_parts", spy)
+    load(tmp_path / "half")
+    assert {value.dtype for value in given.values()} == {torch.float32, torch.bool}
+
+
+def test_half_precision_is_said_in_the_head_and_spares_what_is_no_larger_than_a_scan(large_model, tmp_path):
+    large_model.save(tmp_path / "whole")
+    large_model.save(tmp_path / "half", half=True)
+    (full, texts), (half, half_texts) = (read_tensors(tmp_path / name) for name in ("whole", "half"))
+    assert "precision" not in texts
+    assert half_texts == texts | {"precision": "float16"}
+    assert half_texts["format_version"] == "1"
+    assert full.keys() == half.keys()
+    changed = {name for name in half if half[name].dtype != full[name].dtype}
+    assert changed == {f"state/{name}" for name in ("identity_basis", "expression_basis", "encoder", "identity_factor")}
+    assert all(half[name].dtype == torch.float16 for name in changed)
+    assert half["topology/template"].dtype == torch.float64
+
+
+def test_integers_and_truth_values_stay_as_they_are_in_half_precision():
+    tensors = {"spirals": torch.arange(9), "moving": torch.ones(9, dtype=torch.bool), "weight": torch.ones(9).double()}
+    kept = halved(tensors, 0, "it")
+    assert {name: value.dtype for name, value in kept.items()} == {
+        "spirals": torch.int64,
+        "moving": torch.bool,
+        "weight": torch.float16,
+    }
+    assert whole(kept)["weight"].dtype == torch.float32
+
+
+def test_a_network_in_half_precision_opens_with_its_integers(tiny_scans, tiny_config, tmp_path):
+    network = WSDF.for_training(tiny_config["wsdf"], tiny_scans).eval()
+    network.save(tmp_path / "half", half=True)
+    found = load(tmp_path / "half")
+    kinds = {name: value.dtype for name, value in network.state_dict().items()}
+    assert {name: value.dtype for name, value in found.state_dict().items()}.items() <= kinds.items()
+    shown = torch.from_numpy(tiny_scans.vertices())
+    with torch.no_grad():
+        assert (found.decode(found.encode(shown)) - network.decode(network.encode(shown))).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("value", [7e4, -7e4, float("inf")])
+def test_a_number_too_large_for_half_precision_is_refused(large_model, tmp_path, value):
+    model = copy.deepcopy(large_model)
+    model.expression_basis[3, 5] = value
+    with pytest.raises(ModelFileError) as refused:
+        model.save(tmp_path / "half", half=True)
+    assert str(refused.value) == (
+        f"{tmp_path / 'half'}: state/expression_basis has the number {abs(value):.4g}; half precision holds at most "
+        "65504. Save the model without half."
+    )
+    assert not (tmp_path / "half").exists()
+
+
+def test_weights_of_the_zoo_with_a_flipped_bit_are_refused_by_their_name(path, tmp_path, monkeypatch):
+    import meshdisent.zoo_index as index
+
+    monkeypatch.setattr(index, "zoo_folder", lambda: tmp_path / "zoo")
+    weights = tmp_path / "zoo" / "mean-face" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    content = bytearray(path.read_bytes())
+    weights.write_bytes(content)
+    assert load("mean-face").name == "linear"
+    content[-500] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelFileError) as refused:
+        load("mean-face")
+    assert str(refused.value) == (
+        f"{weights} is damaged: its content does not have the digest in its head. Copy it again, or make it again."
+    )

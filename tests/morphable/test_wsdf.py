@@ -11,13 +11,21 @@ from meshdisent.errors import RecipeError
 from meshdisent.morphable.contract import Batch, Codes
 from meshdisent.morphable.linear_start import LinearStartConfig
 from meshdisent.morphable.model_file import load
-from meshdisent.morphable.wsdf import WSDF
-from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, WSDFConfig
-from meshdisent.nn.mixing import Pairs
+from meshdisent.morphable.wsdf import WSDF, Seen
+from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, PeopleConfig, WSDFConfig
+from meshdisent.nn.mixing import Pairs, draw_pairs, mix_people
 from meshdisent.nn.neutral_bank import confidence
+from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 from meshdisent.training.recipe import Recipe, SamplerConfig, TrainingConfig
 from meshdisent.training.step import Stepper
+
+#: What a model needs that trains on synthetic people alone.
+PEOPLE = {
+    "people": PeopleConfig(share=1.0),
+    "linear_start": LinearStartConfig(neutrals="mean"),
+    "bank": BankConfig(start="mean"),
+}
 
 
 def made(scans, config, seed=0, **changes) -> WSDF:
@@ -51,12 +59,15 @@ def model(tiny_scans, config):
 
 
 def test_the_player_has_all_weights_and_the_configured_ones_of_the_losses(tiny_scans, config):
-    loss = LossConfig(reconstruction=2.0, kl=3.0, neutral=4.0, jacobian=5.0, compactness=6.0, displacement=7.0)
-    model = made(tiny_scans, config, loss=loss)
+    loss = LossConfig(
+        reconstruction=2.0, kl=3.0, neutral=4.0, jacobian=5.0, compactness=6.0, displacement=7.0, consistency=8.0
+    )
+    model = made(tiny_scans, config, loss=loss, **PEOPLE)
     (player,) = model.players()
     assert list(player.parameters()) == list(model.parameters())
     weights = {"reconstruction": 2.0, "kl_identity": 3.0, "kl_expression": 3.0}
-    assert player.weights == weights | {"neutral": 4.0, "jacobian": 5.0, "compactness": 6.0, "displacement": 7.0}
+    weights |= {"neutral": 4.0, "jacobian": 5.0, "compactness": 6.0, "displacement": 7.0, "consistency": 8.0}
+    assert player.weights == weights
     terms = player.objective(batch_of(tiny_scans, range(16)), torch.Generator().manual_seed(0))
     assert terms.keys() == player.weights.keys()
     assert all(term.isfinite() and term.shape == () for term in terms.values())
@@ -154,26 +165,108 @@ def test_confidence_comes_from_the_number_of_training_scans(tiny_scans, config):
 def test_mixtures_of_two_subjects_do_not_move_the_bank(tiny_scans, config):
     model = made(tiny_scans, config, bank=BankConfig(start="mean", confidence_shift=1.0))
     batch, noise = batch_of(tiny_scans, [0, 1, 5, 6]), noise_of(model, 4)
-    unmixed = Pairs(torch.tensor([2, 3, 0, 1]), torch.zeros(4))
+    pairs = Pairs(torch.tensor([2, 3, 0, 1]), torch.tensor([0.0, 0.0, 0.7, 0.7]))
     before = model.bank.entries.clone()
     plain = made(tiny_scans, config, bank=BankConfig(start="mean", confidence_shift=1.0)).objective(batch, noise)
-    torch.testing.assert_close(model.objective(batch, noise, unmixed), plain)  # an angle of 0 leaves a scan as it is
+    own = Seen(batch.vertices, before[batch.subject], torch.ones(4, dtype=torch.bool))
+    same = model.objective(batch, noise, own)
+    assert same == plain, "the batch itself, said in other words"
+    assert (model.bank.entries[:2] != before[:2]).flatten(start_dim=1).any(dim=1).all()
     model.bank.entries[:] = before
-    mixed = Pairs(unmixed.partner, torch.tensor([0.0, 0.0, 0.7, 0.7]))
-    terms = model.objective(batch, noise, mixed)
+    mixed = mix_people(batch.vertices, before[batch.subject], model.normalization.mean, pairs)
+    terms = model.objective(batch, noise, Seen(*mixed, ~pairs.is_mixed))
     assert terms["neutral"] != plain["neutral"]
     assert terms["reconstruction"] != plain["reconstruction"]
     assert (model.bank.entries[0] != before[0]).any()
     assert torch.equal(model.bank.entries[1:], before[1:])
 
 
-def test_the_player_mixes_the_configured_share(tiny_scans, config, monkeypatch):
-    model = made(tiny_scans, config, bank=BankConfig(start="mean"), mixing=1.0)
+def seen_by_the_player(model, batch, monkeypatch):
+    """What the player lets the objective look at."""
     seen = []
-    monkeypatch.setattr(model, "objective", lambda batch, noise, pairs: seen.append(pairs) or {})
-    model.players()[0].objective(batch_of(tiny_scans, range(20)), torch.Generator().manual_seed(0))
-    subject = torch.arange(20) // 5
-    assert torch.equal(seen[0].is_mixed, subject != subject[seen[0].partner])
+    monkeypatch.setattr(model, "objective", lambda batch, noise, seen_now: seen.append((noise, seen_now)) or {})
+    model.players()[0].objective(batch, torch.Generator().manual_seed(0))
+    return seen[0]
+
+
+def test_the_player_mixes_the_configured_share(tiny_scans, config, monkeypatch):
+    model, batch = made(tiny_scans, config, bank=BankConfig(start="mean"), mixing=1.0), batch_of(tiny_scans, range(20))
+    noise, seen = seen_by_the_player(model, batch, monkeypatch)
+    generator = torch.Generator().manual_seed(0)
+    pairs = draw_pairs(batch.subject, 1.0, generator)
+    assert torch.equal(seen.is_own, batch.subject == batch.subject[pairs.partner])
+    assert not seen.is_own.all()
+    mixed, at_rest = mix_people(batch.vertices, model.bank(batch.subject), model.normalization.mean, pairs)
+    assert torch.equal(seen.scans, mixed)
+    assert torch.equal(seen.at_rest, at_rest)
+    assert torch.equal(noise.identity, model.draw_noise(20, generator).identity), "pairs are drawn before the noise"
+
+
+@pytest.mark.parametrize(("consistency", "group"), [(0.0, 1), (1.0, 4)])
+def test_the_player_shows_synthetic_people(tiny_scans, config, monkeypatch, consistency, group):
+    model = made(tiny_scans, config, loss=LossConfig(consistency=consistency, group=4), **PEOPLE)
+    batch = batch_of(tiny_scans, range(10))
+    noise, seen = seen_by_the_player(model, batch, monkeypatch)
+    generator = torch.Generator().manual_seed(0)
+    scans, at_rest, _ = model.people.replace(batch.vertices, model.bank(batch.subject), 1.0, generator, group)
+    assert torch.equal(seen.scans, scans)
+    assert torch.equal(seen.at_rest, at_rest)
+    assert not seen.is_own.any()
+    assert len(at_rest.unique(dim=0)) == -(-10 // group)
+    assert torch.equal(noise.identity, model.draw_noise(10, generator).identity), "people are drawn before the noise"
+
+
+def test_the_player_replaces_the_configured_share_and_the_bank_follows_the_others(tiny_scans, config, monkeypatch):
+    changes = PEOPLE | {"people": PeopleConfig(share=0.5), "bank": BankConfig(start="mean", beta=0.5)}
+    model, batch = made(tiny_scans, config, **changes), batch_of(tiny_scans, [0, 5, 10, 15])
+    with monkeypatch.context() as patch:
+        _, seen = seen_by_the_player(model, batch, patch)
+    assert 0 < seen.is_own.sum() < 4
+    assert torch.equal(seen.scans[seen.is_own], batch.vertices[seen.is_own])
+    before = model.bank.entries.clone()
+    model.players()[0].objective(batch, torch.Generator().manual_seed(0))
+    moved = (model.bank.entries != before).flatten(start_dim=1).any(dim=1)
+    assert torch.equal(moved[:4], seen.is_own)
+    assert not moved[4:].any()
+
+
+def test_a_step_on_synthetic_people_alone_leaves_the_bank_as_it_is(tiny_scans, config):
+    model = made(tiny_scans, config, **PEOPLE)
+    before = model.bank.entries.clone()
+    terms = model.players()[0].objective(batch_of(tiny_scans, range(8)), torch.Generator().manual_seed(0))
+    assert torch.equal(model.bank.entries, before)
+    assert all(term.isfinite() for term in terms.values())
+
+
+def test_without_a_share_the_batch_itself_is_seen(tiny_scans, config, monkeypatch):
+    model = made(tiny_scans, config, linear_start=LinearStartConfig(neutrals="mean", learned_from="people"))
+    assert model.people is not None
+    noise, seen = seen_by_the_player(model, batch_of(tiny_scans, range(8)), monkeypatch)
+    assert seen is None
+    assert torch.equal(noise.identity, noise_of(model, 8).identity)
+
+
+def test_terms_are_measured_against_what_is_seen(tiny_scans, config):
+    loss = LossConfig(displacement=1.0, consistency=1.0, space="millimeters")
+    changes = PEOPLE | {"bank": BankConfig(start="mean", confidence_shift=1.0)}
+    model, batch = made(tiny_scans, config, loss=loss, **changes), batch_of(tiny_scans, range(8))
+    generator = torch.Generator().manual_seed(0)
+    scans, at_rest = (batch.vertices + 2 * torch.randn(8, 162, 3, generator=generator) for _ in range(2))
+    noise = noise_of(model, 8)
+    terms = model.objective(batch, noise, Seen(scans, at_rest, torch.zeros(8, dtype=torch.bool)))
+    posterior = model.posterior(scans)
+    identity, expression = (mean + (spread / 2).exp() * e for (mean, spread), e in zip(posterior, noise, strict=False))
+    decoded, neutral = model.decode(Codes(identity, expression)), model.neutral(identity)
+    people = neutral.unflatten(0, (2, 4))
+    alpha = model.confidence[batch.subject].float()
+    expected = {
+        "reconstruction": (decoded - scans).square().sum(dim=2).mean(),
+        "neutral": (alpha[:, None] * (neutral - at_rest).square().sum(dim=2)).mean(),
+        "displacement": ((decoded - neutral) - (scans - at_rest)).square().sum(dim=2).mean(),
+        "consistency": (people - people.mean(dim=1, keepdim=True)).square().sum(dim=3).mean(),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +361,12 @@ def test_plain_values_give_the_configuration_back(config):
         exact_recoupler=True,
         bank=BankConfig(start="mode", beta=1.0),
         loss=LossConfig(space="millimeters", pairing="published"),
-        linear_start=LinearStartConfig(neutrals="mode", mirrored=True),
+        linear_start=LinearStartConfig(
+            neutrals="mode", mirrored=True, expressions="carried", learned_from="people", networks_change="expression"
+        ),
+        encoders="principal",
+        principal=PrincipalEncoderConfig(components=7, hidden=(5, 6)),
+        people=PeopleConfig(share=0.5, tail=False),
     )
     assert WSDFConfig.from_plain(json.loads(json.dumps(dataclasses.asdict(odd)))) == odd
 
@@ -290,6 +388,56 @@ def test_impossible_settings_are_refused():
         WSDFConfig(hierarchy=HierarchyConfig(factors=(4.0,)))
     with pytest.raises(RecipeError, match=r"mixing is 0.5 with a bank that starts from mean_scan.*config.bank.start"):
         WSDFConfig(mixing=0.5)
+    for share in (-0.1, 1.1):
+        with pytest.raises(RecipeError, match=rf"people\.share is {share}; wanted 0 to 1"):
+            PeopleConfig(share=share)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mixing": 0.5}, r"mixing and people\.share are both set; wanted one of them\. Set config\.mixing to 0"),
+        (
+            {"bank": BankConfig()},
+            r"people\.share is 1\.0 with a bank that starts from mean_scan.*config\.bank\.start to mode",
+        ),
+        (
+            {"linear_start": LinearStartConfig()},
+            r"Synthetic people stand on a linear start, which is off\. Set config\.linear",
+        ),
+        (
+            {"people": PeopleConfig(share=0.75), "loss": LossConfig(consistency=2.0)},
+            r"loss\.consistency is 2\.0 with people\.share 0\.75; wanted a share of 1.*config\.loss\.consistency to 0",
+        ),
+    ],
+)
+def test_what_synthetic_people_need_is_asked_for(changes, message):
+    WSDFConfig(**PEOPLE)
+    with pytest.raises(RecipeError, match=message):
+        WSDFConfig(**PEOPLE | changes)
+
+
+@pytest.mark.parametrize("choice", [{"expressions": "carried"}, {"learned_from": "people"}])
+def test_choices_of_a_linear_start_that_need_people_are_refused_without_one(choice):
+    assert WSDFConfig(linear_start=LinearStartConfig(neutrals="mode", **choice)).needs_people
+    assert not WSDFConfig(linear_start=LinearStartConfig(neutrals="mode")).needs_people
+    message = (
+        r"which is off.*linear_start\.neutrals to mode.*people\.share to 0.*expressions to added.*learned_from to scans"
+    )
+    with pytest.raises(RecipeError, match=message):
+        WSDFConfig(linear_start=LinearStartConfig(**choice))
+
+
+def test_too_few_subjects_for_synthetic_people_are_refused(tiny_scans, config):
+    few = ScanDataset.from_arrays(
+        tiny_scans.vertices(np.arange(15)),
+        tiny_scans.topology.faces,
+        np.repeat(list("abc"), 5).tolist(),
+        ["?"] * 15,
+        split=["train"] * 15,
+    )
+    with pytest.raises(RecipeError, match=r"there are 3 training subjects; wanted at least 4"):
+        made(few, config, **PEOPLE)
 
 
 def test_unknown_neutrals_are_taken_from_the_bank_when_vertices_that_move_are_sought(tiny_scans, config):

@@ -35,6 +35,20 @@ def test_output_equals_a_loop_over_pairs(exact):
 
 
 @BOTH
+def test_the_shortcut_to_the_neutral_is_the_expression_code_zero(exact):
+    recoupler = Recoupler(4, 3, 5, exact=exact).double()
+    identity = codes(3, 4, 0).requires_grad_()
+    at_zero = recoupler(identity, torch.zeros(3, 3, dtype=torch.float64))
+    torch.testing.assert_close(recoupler.neutral(identity), at_zero, rtol=1e-12, atol=1e-13)
+    slopes = [
+        torch.autograd.grad(out.square().sum(), (identity, recoupler.weight))
+        for out in (recoupler.neutral(identity), at_zero)
+    ]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-10, atol=1e-12)
+    assert recoupler.bfloat16().neutral(identity.bfloat16()).dtype == torch.bfloat16
+
+
+@BOTH
 def test_gradients_are_those_of_finite_differences(exact):
     torch.manual_seed(1)
     recoupler = Recoupler(4, 3, 2, exact=exact).double()

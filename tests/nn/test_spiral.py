@@ -110,6 +110,15 @@ def test_a_scan_is_encoded_alike_alone_and_in_training(encoder, generator):
     torch.testing.assert_close(encoder.train()(batch)[0][1:2], alone, rtol=1e-13, atol=1e-13)
 
 
+def test_a_silent_encoder_says_the_same_of_every_scan_until_it_learns(encoder, generator):
+    encoder.silence(-2.5)
+    mean, log_variance = encoder(scans(generator))
+    assert (mean == 0).all()
+    assert (log_variance == -2.5).all()
+    mean.sum().backward()
+    assert (encoder.head.weight.grad[:3] != 0).all(), "the last layer can move at once"
+
+
 def test_every_weight_but_the_biases_before_norms_gets_a_gradient(encoder, generator):
     mean, log_variance = encoder(scans(generator))
     (mean.square().sum() + log_variance.square().sum()).backward()

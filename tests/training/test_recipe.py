@@ -14,6 +14,7 @@ from meshdisent.errors import RecipeError
 from meshdisent.morphable import contract
 from meshdisent.training.recipe import Recipe, SamplerConfig, TrainingConfig, differences, read_recipe, write_recipe
 from meshdisent.training.typed_yaml import SIZE_LIMIT, parse_yaml
+from meshdisent.zoo_index import zoo_names, zoo_variants
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,3 +207,142 @@ def test_differences_name_the_keys():
 
 def test_the_default_recipe_of_a_trained_model_trains_for_half_an_hour():
     assert Recipe.default("toy") == Recipe(model="toy", config=ToyConfig(), training=TrainingConfig(minutes=30.0))
+
+
+# Recipes that start from another one
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write_all(**texts: str):
+        for name, text in texts.items():
+            (tmp_path / f"{name}.yaml").write_text(text + "\n", encoding="utf-8")
+        return tmp_path
+
+    return write_all
+
+
+BASE = "model: toy\nseed: 3\ndescription: below\nconfig: {size: 8, encoder: {channels: [1, 2], kind: pointnet}}\n"
+
+
+def test_what_a_recipe_says_stands_on_its_base_key_by_key(files, tmp_path):
+    files(
+        base=BASE + "training: {minutes: 3, learning_rate: 1e-3}",
+        variant="base: base.yaml\nconfig: {bank: null, encoder: {channels: [9]}}\ntraining: {minutes: 5}",
+    )
+    recipe = read_recipe(tmp_path / "variant.yaml", ["seed=4"])
+    assert recipe == Recipe(
+        model="toy",
+        seed=4,
+        description="below",
+        config=ToyConfig(size=8, bank=None, encoder=EncoderConfig(channels=(9,), kind="pointnet")),
+        training=TrainingConfig(minutes=5.0, learning_rate=1e-3),
+    )
+    write_recipe(recipe, tmp_path / "resolved.yaml")
+    assert "base" not in yaml.safe_load((tmp_path / "resolved.yaml").read_text())
+    assert read_recipe(tmp_path / "resolved.yaml") == recipe
+
+
+def test_what_is_no_mapping_replaces_a_mapping(files):
+    folder = files(base=BASE, variant="base: base.yaml\nconfig:\ntraining: {steps: 2}")
+    assert read_recipe(folder / "variant.yaml").config == ToyConfig()
+
+
+def test_bases_may_have_bases_and_lie_in_other_folders(files, tmp_path):
+    files(first=BASE + "training: {steps: 1}", second="base: first.yaml\nseed: 5")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "third.yaml").write_text("base: ../second.yaml\nconfig: {size: 9}\n")
+    recipe = read_recipe(tmp_path / "below" / "third.yaml")
+    assert (recipe.seed, recipe.config.size, recipe.config.encoder.kind) == (5, 9, "pointnet")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"a": "base: a.yaml"}, "its base leads back to where it came from: {f}/a.yaml -> {f}/a.yaml. Take one"),
+        ({"a": "base: b.yaml", "b": "base: ./a.yaml"}, "came from: {f}/a.yaml -> {f}/b.yaml -> {f}/a.yaml. Take one"),
+        ({"a": "base: no.yaml"}, "{f}/a.yaml: its base no.yaml is neither a file beside it nor a recipe of the zoo."),
+        ({"a": "base: wsdf-quik"}, "its base wsdf-quik is neither a file beside it nor a recipe of the zoo. Did you"),
+        ({"a": "base: wsdf-published/bnk"}, "Did you mean 'wsdf-published/bank'? Variants of wsdf-published: wsdf-pub"),
+        ({"a": "base: /etc/passwd"}, "base is '/etc/passwd'; wanted a name of the zoo, or a file relative to this"),
+        ({"a": "base: [b.yaml]"}, "base is ['b.yaml']; wanted a name of the zoo"),
+        ({"a": "base:"}, "base is None; wanted a name of the zoo"),
+        ({"a": "base: b.yaml", "b": "- x"}, "{f}/b.yaml holds a list at its top"),
+        (
+            {"a": "base: b.yaml\nconfig: {siez: 3}", "b": "model: toy\ntraining: {steps: 1}"},
+            "{f}/a.yaml based on {f}/b.yaml: unknown key 'config.siez'. Did you mean 'config.size'?",
+        ),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_named(files, texts, message):
+    folder = files(**texts)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(folder / "a.yaml")
+    assert message.replace("{f}", str(folder)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# Variants in the zoo
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """A zoo of one model with two variants, a secret file beside them."""
+    import meshdisent.zoo_index as index
+
+    folder = tmp_path / "zoo"
+    (folder / "toy-1" / "variants").mkdir(parents=True)
+    (folder / "secret.yaml").write_text("model: toy\ntraining: {steps: 1}\n")
+    (folder / "toy-1" / "recipe.yaml").write_text(BASE + "training: {minutes: 1}\n")
+    for name, size in (("wide", 32), ("narrow", 2)):
+        (folder / "toy-1" / "variants" / f"{name}.yaml").write_text(f"base: toy-1\nconfig: {{size: {size}}}\n")
+    monkeypatch.setattr(index, "zoo_folder", lambda: folder)
+    return folder
+
+
+def test_a_name_with_a_slash_is_a_variant(zoo):
+    assert zoo_names() == ["toy-1"]
+    assert zoo_variants("toy-1") == ["toy-1/narrow", "toy-1/wide"]
+    assert zoo_variants("toy-2") == []
+    assert read_recipe("toy-1/wide").config.size == 32
+    assert read_recipe("toy-1/narrow").training.minutes == 1.0
+
+
+@pytest.mark.parametrize(
+    "name", ["toy-1/../secret", "toy-1/variants/../../secret", "../zoo/secret", "/toy-1/wide", "toy-1//wide", "toy-1/*"]
+)
+def test_no_name_leads_out_of_the_zoo(zoo, name):
+    with pytest.raises(RecipeError, match="is neither a file nor a recipe of the zoo"):
+        read_recipe(name)
+    assert zoo_variants(name) == zoo_variants("..") == zoo_variants("/") == []
+
+
+def test_an_unknown_variant_names_the_nearest(zoo):
+    with pytest.raises(RecipeError) as caught:
+        read_recipe("toy-1/wid")
+    assert str(caught.value) == (
+        "toy-1/wid is neither a file nor a recipe of the zoo. Did you mean 'toy-1/wide'? "
+        "Variants of toy-1: toy-1/narrow, toy-1/wide."
+    )
+
+
+def test_the_ablation_of_the_paper_adds_one_term_a_row():
+    weights = {}
+    for name in ("baseline", "bank", "jacobian", "compactness"):
+        recipe = read_recipe(f"wsdf-published/{name}")
+        loss = recipe.config.loss
+        assert (loss.reconstruction, loss.kl, loss.jacobian_upper) == (1.0, 0.0456, 22.8)
+        assert (recipe.training.minutes, recipe.training.learning_rate) == (20.0, 1e-4)
+        weights[name] = (loss.neutral, loss.jacobian, loss.compactness)
+        changed = differences(read_recipe("wsdf-published").plain(), recipe.plain())
+        assert {key for key in changed if not key.startswith("config.loss.")} == {
+            "description",
+            "training.learning_rate",
+            "training.minutes",
+        }
+    assert weights == {
+        "baseline": (0.0, 0.0, 0.0),
+        "bank": (1.0, 0.0, 0.0),
+        "jacobian": (1.0, 10.0, 0.0),
+        "compactness": (1.0, 10.0, 2.4),
+    }

@@ -1,7 +1,4 @@
-"""ICT-FaceKit (Li et al. 2020, MIT license): a clone of its repository, turned into scans of people who make faces.
-
-The model is in centimeters; its shapes are absolute meshes of 26,719 vertices, quads and triangles.
-"""
+"""ICT-FaceKit (Li et al. 2020, MIT license): a clone of its repository, turned into scans of people who make faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,26 +8,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from meshdisent.data.ict_facekit import IDENTITY_COUNT, PARTS, clone_folder, read_displacement, read_generic
 from meshdisent.data.ict_people import EXPRESSIONS, SHAPES, IctPeople, IctShapes, Person, express
-from meshdisent.data.layouts.base import MM_PER_UNIT, Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders
-from meshdisent.errors import DataError, MeshError, UsageError
+from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders
+from meshdisent.errors import UsageError
 from meshdisent.mesh.mesh import Mesh
 
-IDENTITY_COUNT = 100
 JAW_ENDS = (1225, 3443)  # the first and the last of the 17 documented landmarks along the jaw
-#: First and one past the last vertex of each part, from the repository's documentation.
-PARTS = {
-    "narrow_face": (0, 6706),
-    "face": (0, 9409),
-    "head_and_neck": (9409, 11248),
-    "mouth_socket": (11248, 13294),
-    "eye_sockets": (13294, 14062),
-    "gums_and_tongue": (14062, 17039),
-    "teeth": (17039, 21451),
-    "eyeball_left": (21451, 23021),
-    "eyeball_right": (23021, 24591),
-    "full": (0, 26719),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +50,7 @@ class IctLayout:
 
     def find(self) -> Listing:
         """List 20 expressions and the true neutral of each person."""
-        _folder(self.raw[0])
+        clone_folder(self.raw[0])
         records = []
         for k in range(self.subjects):
             subject = f"{k:04d}"
@@ -77,7 +61,7 @@ class IctLayout:
     def template(self) -> Mesh:
         """Give the generic face at rest."""
         neutral, faces = _generic(self.raw[0], self.region)
-        return Mesh(neutral.vertices[: PARTS[self.region][1]] * MM_PER_UNIT["cm"], faces)
+        return Mesh(neutral.vertices[: PARTS[self.region][1]], faces)
 
     def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
         """Give the parts that lie in the region."""
@@ -106,20 +90,20 @@ class IctLayout:
 @lru_cache(maxsize=1)
 def _shapes(raw: Path, region: str) -> IctShapes:
     """Read the shapes that are needed, once a process."""
-    folder, last = _folder(raw), PARTS[region][1]
+    folder, last = clone_folder(raw), PARTS[region][1]
     neutral, faces = _generic(raw, region)
     eyeballs = [slice(*PARTS["eyeball_left"]), slice(*PARTS["eyeball_right"])]
-    generic = neutral.vertices * MM_PER_UNIT["cm"]
+    generic = neutral.vertices
     identity = np.empty((IDENTITY_COUNT, last, 3), np.float32)
     identity_eyes = np.empty((IDENTITY_COUNT, 2, 3))
     for k in range(IDENTITY_COUNT):
-        mode = _displacement(folder / f"identity{k:03d}.obj", generic)
+        mode = read_displacement(folder / f"identity{k:03d}.obj", generic)
         identity[k], identity_eyes[k] = mode[:last], [mode[eye].mean(axis=0) for eye in eyeballs]
     return IctShapes(
         generic=generic[:last],
         faces=faces,
         identity=identity,
-        expression={name: _displacement(folder / f"{name}.obj", generic)[:last] for name in SHAPES},
+        expression={name: read_displacement(folder / f"{name}.obj", generic)[:last] for name in SHAPES},
         eyes=np.stack([generic[eye].mean(axis=0) for eye in eyeballs]),
         identity_eyes=identity_eyes,
         jaw_ends=JAW_ENDS,
@@ -127,38 +111,6 @@ def _shapes(raw: Path, region: str) -> IctShapes:
 
 
 def _generic(raw: Path, region: str) -> tuple[Mesh, np.ndarray]:
-    """Read the generic face of the whole head, in cm, and the triangles of a region."""
-    path = _folder(raw) / "generic_neutral_mesh.obj"
-    neutral = _read(path)
-    if len(neutral.vertices) != PARTS["full"][1]:
-        raise DataError(
-            f"{path} has {len(neutral.vertices)} vertices; wanted the {PARTS['full'][1]} of ICT-FaceKit's light model. "
-            "Clone the repository again."
-        )
+    """Read the generic face of the whole head, and the triangles of a region."""
+    neutral = read_generic(raw)
     return neutral, neutral.faces[(neutral.faces < PARTS[region][1]).all(axis=1)]
-
-
-def _folder(raw: Path) -> Path:
-    for folder in (raw / "FaceXModel", raw):
-        if (folder / "generic_neutral_mesh.obj").is_file():
-            return folder
-    raise DataError(
-        f"{raw} has no FaceXModel/generic_neutral_mesh.obj; wanted a clone of ICT-FaceKit "
-        "(git clone https://github.com/USC-ICT/ICT-FaceKit). Check the folder."
-    )
-
-
-def _displacement(path: Path, generic: np.ndarray) -> np.ndarray:
-    shape = _read(path).vertices
-    if shape.shape != generic.shape:
-        raise DataError(
-            f"{path} has {len(shape)} vertices; the neutral has {len(generic)}. Clone the repository again."
-        )
-    return shape * MM_PER_UNIT["cm"] - generic
-
-
-def _read(path: Path) -> Mesh:
-    try:
-        return Mesh.read(path)
-    except (MeshError, OSError) as error:
-        raise DataError(f"A shape of ICT-FaceKit is missing or damaged: {error} Clone the repository again.") from error

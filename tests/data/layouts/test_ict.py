@@ -197,8 +197,8 @@ def clone(unpacked, monkeypatch) -> Path:
     def displacement(path, generic):
         return read(path, generic) if path.exists() else deltas[path.stem] * 10.0
 
-    read = ict._displacement
-    monkeypatch.setattr(ict, "_displacement", displacement)
+    read = ict.read_displacement
+    monkeypatch.setattr(ict, "read_displacement", displacement)
     return folder
 
 

@@ -1,0 +1,71 @@
+"""What :class:`~meshdisent.morphable.wsdf.WSDF` begins with: encoders, linear start, synthetic people and bank."""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meshdisent.data.dataset import ScanDataset
+from meshdisent.data.pseudo_neutrals import pseudo_neutrals
+from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
+from meshdisent.morphable.linear import mirrored_faces
+from meshdisent.morphable.linear_start import LinearStart, displacements_at_the_mean, see, show_people
+from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
+from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.principal_encoder import PrincipalEncoder
+from meshdisent.nn.spiral import SpiralEncoder
+from meshdisent.nn.synthetic_people import SyntheticPeople
+
+#: Two spiral encoders, for identity and expression, or one encoder for both.
+Encoders = tuple[SpiralEncoder, SpiralEncoder] | PrincipalEncoder
+
+
+def begin(config: WSDFConfig, scans: ScanDataset) -> tuple[SyntheticPeople | None, LinearStart | None, Encoders]:
+    """Synthetic people, linear start and untrained encoders, as far as the configuration asks for them."""
+    wanted, sizes, topology = config.linear_start, (config.identity_size, config.expression_size), scans.topology
+    people = start = sight = None
+    if wanted.is_on:
+        neutrals = pseudo_neutrals(scans, wanted.neutrals)
+        if config.needs_people:
+            own = neutrals[np.unique(scans.subject[scans.rows("train")])]
+            faces = np.concatenate([own, mirrored_faces(own, topology)]) if wanted.mirrored else own
+            people = SyntheticPeople(faces, topology, wanted.mirrored, config.people.tail)
+        start = LinearStart.of(scans, neutrals, sizes, wanted, people)
+        if people is not None and wanted.learned_from == "people":
+            others = show_people(start, displacements_at_the_mean(scans, neutrals, people), people)
+            sight = see(others.scans, config.principal.components)
+            start.learn(others, sight)
+    if config.encoders == "principal":
+        if sight is None:
+            shown = torch.from_numpy(scans.vertices(scans.rows("train"))).flatten(start_dim=1)
+            sight = see(shown, config.principal.components)
+        return people, start, PrincipalEncoder(*sight, config.principal.hidden, *sizes)
+    levels = spiral_hierarchy(topology, **asdict(config.hierarchy))
+    spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
+    kept = tuple(torch.from_numpy(rows) for rows in levels.hierarchy.kept[:2])
+    identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)
+    return people, start, (identity, expression)
+
+
+def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:
+    """Encoders of the right shapes for a file's tensors."""
+    sizes = config.identity_size, config.expression_size
+    if config.encoders == "principal":
+        sight = state["principal_encoder.center"], state["principal_encoder.directions"]
+        return PrincipalEncoder(*sight, config.principal.hidden, *sizes)
+    trunk = "identity_encoder.trunk"
+    spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
+    kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
+    identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)
+    return identity, expression
+
+
+def bank_start(config: BankConfig, scans: ScanDataset, normalization: Normalization) -> Tensor:
+    """(V, 3) or (S, V, 3): where the bank's entries begin, in mm."""
+    if config.start == "mean_scan":
+        return normalization.mean
+    centers = pseudo_neutrals(scans, config.start)
+    rows = np.isnan(centers[:, 0, 0])
+    centers[rows] = normalization.mean.double().numpy()  # subjects without training scans; never read
+    return torch.from_numpy(centers).float()
