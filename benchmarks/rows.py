@@ -16,8 +16,9 @@ GROUPS = {
     "linear": "Linear models",
     "published": "WSDF as published",
     "paper ablation": "The paper's ablation: each row adds a term to the one above",
-    "own choices": "Our own choices",
-    "shipped": "Weights that come along",
+    "ours": "wsdf-ict: three seeds, its linear start, and fewer identity codes",
+    "own choices": "What each choice of wsdf-ict does: one changed in each row",
+    "shipped": "Weights that come along, as they are in the package",
 }
 
 
@@ -26,7 +27,7 @@ class Row:
     """One model to make and measure; rows.yaml explains the fields."""
 
     name: str
-    group: Literal["linear", "published", "paper ablation", "own choices", "shipped"]
+    group: Literal["linear", "published", "paper ablation", "ours", "own choices", "shipped"]
     recipe: str
     set: tuple[str, ...] = ()
     seed: int | None = None

@@ -183,7 +183,7 @@ def test_a_file_is_a_scan_and_no_name_unless_it_is_one(named, shown, model, tmp_
     "call", [lambda m, s: sample(m, expression="jawOpne"), lambda m, s: express(m, s[0], ["jawOpne"])]
 )
 def test_an_unknown_name_is_refused_with_the_nearest(named, model, shown, call):
-    with pytest.raises(UsageError, match="no expression 'jawOpne'; it has 2 under names. Did you mean 'jawOpen'"):
+    with pytest.raises(UsageError, match=r"no expression 'jawOpne'; it has 2 under names. Did you mean 'jawOpen'"):
         call(named, shown)
     with pytest.raises(UsageError, match="no expression 'jawOpne'; it has none under any name"):
         call(model, shown)
@@ -276,7 +276,7 @@ def test_what_is_no_scan_is_refused(model, scan, error, message):
         (lambda s: s / 10, r"the scan looks like centimeters: its size is 1/9\.65 of the template's .*--unit cm"),
         (lambda s: s[:, [0, 2, 1]] * [1, 1, -1], "the scan is turned: a turn by 90 degrees about x brings it"),
         (lambda s: s * [-1, 1, 1], "the scan is a mirror image: .* the sign of x changed"),
-        (lambda s: s + [0, 500, 0], r"the scan lies 499 mm from .*align\(vertices, model.topology.template\)"),
+        (lambda s: [*s, 0, 500, 0], r"the scan lies 499 mm from .*align\(vertices, model.topology.template\)"),
         (lambda s: s * 0 + 3, "the scan has all its vertices at one place"),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_model_whose_template_lies_elsewhere_takes_scans_as_those_it_was_train
     model = small_faces.linear(away)
     assert as_scans(model, shown) == pytest.approx(shown)
     for wrong in (shown[0] / 100, shown[0] * [1, -1, -1], shown[0] + 900):
-        with pytest.raises(MeshError, match="^the scan "):
+        with pytest.raises(MeshError, match=r"^the scan "):
             as_scans(model, wrong)
 
 

@@ -165,9 +165,14 @@ def test_a_wheel_holds_every_module_the_templates_and_the_zoo(tmp_path):
     zoo = {
         f"meshdisent/zoo/{f.relative_to(copy / 'models')}"
         for f in (copy / "models").rglob("*")
-        if f.name in {"recipe.yaml", "card.md", "weights.safetensors"} or f.match("variants/*.yaml")
+        if f.name in {"recipe.yaml", "card.md", "weights.safetensors"}
+        or f.match("variants/*.yaml")
+        or f.name.startswith("LICENSE")
     }
-    assert "meshdisent/zoo/wsdf-published/variants/bank.yaml" in zoo
+    assert {
+        "meshdisent/zoo/wsdf-published/variants/bank.yaml",
+        "meshdisent/zoo/wsdf-ict/LICENSE-ICT-FaceKit.txt",
+    } <= zoo
     assert code | zoo <= shipped
 
 

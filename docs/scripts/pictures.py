@@ -18,11 +18,11 @@ from meshdisent.show.sheets import sheet
 OUT = Path(__file__).resolve().parents[1] / "pictures"
 
 
-def keep(name: str, picture: np.ndarray, width: int = 1200) -> None:
-    """Write a picture as a small PNG; 128 colors are enough for faces on white."""
+def keep(name: str, picture: np.ndarray, width: int = 1200, colors: int = 128) -> None:
+    """Write a picture as a small PNG; 128 colors are enough for faces on white, heat maps take 256."""
     image = Image.fromarray(picture)
     image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
-    image.quantize(128, dither=Image.Dither.FLOYDSTEINBERG).save(OUT / f"{name}.png", optimize=True)
+    image.quantize(colors, kmeans=2).save(OUT / f"{name}.png", optimize=True)
     print(OUT / f"{name}.png")
 
 

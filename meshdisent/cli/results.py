@@ -73,8 +73,10 @@ def _draw(result: Result, faces: np.ndarray, folder: Path) -> None:
     from meshdisent.show.sheets import sheet
 
     every = np.concatenate([scan for row in result.rows for scan in row])
-    size = (300, 360)
-    camera = Camera.facing(every, size=size)
+    # As wide as the scans are for their height; a little from the side, where a nose has a shape.
+    width, height, _ = np.ptp(every, axis=0)
+    size = (round(360 * float(np.clip(width / max(height, 1e-9), 0.6, 1.2))), 360)
+    camera = Camera.facing(every, size=size, azimuth=12.0, margin=0.03)
     rows = [[render(scan, faces, size=size, camera=camera) for scan in row] for row in result.rows]
     write_png(folder / "sheet.png", sheet(rows, result.row_labels, result.column_labels, result.title))
     if result.frames:

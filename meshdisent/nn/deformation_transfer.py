@@ -26,6 +26,14 @@ class DeformationTransfer(nn.Module):
     basis : (I, 3V) How each entry of the identity code moves it, in mm.
     topology : Of these faces; its template does not matter.
     smoothing_mm : Over which distance local maps are averaged.
+
+    Examples
+    --------
+    >>> transfer = DeformationTransfer(model.rest.unflatten(0, (-1, 3)), model.identity_basis, model.topology)
+    >>> identity, smile = torch.tensor([[1.0, -0.5, 2.0]]), torch.ones(1, 162, 3)
+    >>> carried = transfer(identity, smile)
+    >>> bool((carried == smile).all()), bool(torch.allclose(transfer.undo(identity, carried), smile, atol=1e-5))
+    (False, True)
     """
 
     growth: Tensor

@@ -27,7 +27,8 @@ class PrincipalEncoderConfig:
 
     Parameters
     ----------
-    components : Principal coordinates that it looks at, at most; fewer where the scans span fewer.
+    components : Principal coordinates that it looks at, at most; fewer where the scans span fewer. A regression that
+        learns from synthetic people looks at as many.
     hidden : Widths of the layers between.
     """
 
@@ -52,6 +53,13 @@ class PrincipalEncoder(nn.Module):
     directions : (C, 3V) Unit-free coordinates of a centered scan, per mm.
     hidden : Widths of the layers between.
     identity_size, expression_size : Entries of the codes.
+
+    Examples
+    --------
+    >>> encoder = PrincipalEncoder(torch.zeros(12), torch.ones(2, 12), [8], identity_size=3, expression_size=2)
+    >>> (identity, _), (expression, _) = encoder(torch.zeros(5, 4, 3))
+    >>> tuple(identity.shape), tuple(expression.shape)
+    ((5, 3), (5, 2))
     """
 
     center: Tensor

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 Points = Float[np.ndarray, "point 3"]
 
 WHITE, IRIS, DARK = (0.91, 0.90, 0.88), (0.40, 0.31, 0.25), (0.20, 0.09, 0.085)
+#: Openings are less wide and high than this share of the mesh.
+SMALL = 0.4
 #: Radius of the iris as a share of the width of the eye: 5.8 mm of 23.
 IRIS_SHARE = 0.25
 #: How far eyes stand out and the mouth goes in, as a share of area over width, which is about 0.7 of the height.
@@ -51,20 +53,16 @@ def fill_openings(face: Painted) -> Painted:
     )
 
 
-def find_openings(
-    vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
-) -> Openings | None:
+def find_openings(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]) -> Openings | None:
     """Find two eyes and a mouth among the borders of a face (y up); None if its borders are others.
 
-    The widest border is the rim of the mesh. Exactly three others are wanted: two of equal height, and one below and
+    A large border is the rim of the mesh. Exactly three small ones are wanted: two of equal height, and one below and
     between them. So a scan with holes stays one.
     """
     loops = border_loops(faces.tobytes(), faces.dtype.str)
-    if len(loops) not in (3, 4):
-        return None
-    sizes = [np.ptp(vertices[loop], axis=0).max() for loop in loops]
-    inner = [loop for loop, size in zip(loops, sizes, strict=True) if len(loops) == 3 or size < max(sizes)]
-    if len(inner) != 3:
+    largest = SMALL * np.ptp(vertices, axis=0).max()
+    inner = [loop for loop in loops if np.ptp(vertices[loop], axis=0).max() < largest]
+    if len(inner) != 3 or len(loops) > 4:
         return None
     centers = np.array([vertices[loop].mean(axis=0) for loop in inner])
     mouth = int(centers[:, 1].argmin())
@@ -126,11 +124,14 @@ def _dome(rim: Points, height: float) -> tuple[np.ndarray, np.ndarray]:
     beside = (np.arange(INWARD - 1)[:, None] * AROUND + (np.arange(AROUND) + 1) % AROUND).ravel()
     last = np.arange(AROUND) + (INWARD - 1) * AROUND
     tip = np.stack([(last - last[0] + 1) % AROUND + last[0], last, np.full(AROUND, len(points) - 1)], axis=1)
-    sides = [np.stack([beside, here, here + AROUND], axis=1), np.stack([beside, here + AROUND, beside + AROUND], axis=1)]
+    sides = [
+        np.stack([beside, here, here + AROUND], axis=1),
+        np.stack([beside, here + AROUND, beside + AROUND], axis=1),
+    ]
     return points, np.concatenate([*sides, tip])
 
 
-def _resampled(rim: Points) -> Points:
+def _resampled(rim: Points) -> Float[np.ndarray, "around 3"]:
     """The same closed line with ``AROUND`` points, equally spaced between each two of its own."""
     closed = np.concatenate([rim, rim[:1]])
     at = np.linspace(0, len(rim), AROUND, endpoint=False)

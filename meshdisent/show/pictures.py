@@ -73,7 +73,8 @@ def render(
     camera = camera or Camera.facing(vertices[np.unique(faces)], size=size)
     draw = RENDERERS[renderer(backend)]
     width, height = size
-    picture = draw(*fill_openings(Painted(vertices, faces, colors)), camera, (width * SUPERSAMPLING, height * SUPERSAMPLING), material)
+    shown = fill_openings(Painted(vertices, faces, colors))
+    picture = draw(*shown, camera, (width * SUPERSAMPLING, height * SUPERSAMPLING), material)
     return _shrunk(picture)
 
 

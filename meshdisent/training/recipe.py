@@ -104,13 +104,15 @@ class Recipe:
 
     @classmethod
     def default(cls, model: str) -> "Recipe":
-        """The model's defaults, trained for 30 minutes.
+        """The zoo's recipe of that name, or the model's own defaults for 30 minutes where the zoo has none.
 
         Examples
         --------
         >>> Recipe.default("wsdf").training.minutes
-        30.0
+        20.0
         """
+        if find_zoo_recipe(model) is not None:
+            return read_recipe(model)
         kind = model_class(model, "Recipe.default")
         training = TrainingConfig(minutes=30.0) if kind.trainable else None
         return cls(model=model, config=kind.config_class(), training=training)

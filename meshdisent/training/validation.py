@@ -36,9 +36,9 @@ def validate(
     -------
     ``E_avd``, ``E_neu``, ``E_neu_kept`` (with the scan's detail; means over scans) and ``E_id`` (variant b, mean over
     subjects) in mm, None where not defined. ``E_dis``: how far decoded displacements are from those of the scans beside
-    the mode of their subject's scans, which subject labels alone define. And ``measured``: how many ``scans`` and ``subjects``, and against which
-    ``neutrals`` E_neu stands: the true neutrals or neutral scans where the dataset knows any ("known"), else the
-    medians of each subject's scans ("medians"). Empty if the split has no scans.
+    the mode of their subject's scans, which subject labels alone define. And ``measured``: how many ``scans`` and
+    ``subjects``, and against which ``neutrals`` E_neu stands: the true neutrals or neutral scans where the dataset
+    knows any ("known"), else the medians of each subject's scans ("medians"). Empty if the split has no scans.
     """
     rows = scans.rows(split)
     if len(rows) == 0:

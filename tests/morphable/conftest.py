@@ -1,5 +1,6 @@
 """Thirty small scans, and a tiny configuration of every model, for all tests of models."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.morphable.linear import LinearConfig
-from meshdisent.morphable.wsdf_config import HierarchyConfig, WSDFConfig
+from meshdisent.morphable.linear_start import LinearStartConfig
+from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, PeopleConfig, WSDFConfig
+from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 
 EXPRESSIONS = ("neutral", "smile", "frown", "open", "pout")
@@ -55,15 +58,24 @@ def tiny_scans(shapes) -> ScanDataset:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> dict[str, Any]:
-    """A configuration of every model that trains in moments, by the model's name."""
-    return {
-        "linear": LinearConfig(identity_size=3, expression_size=2),
-        "wsdf": WSDFConfig(
-            identity_size=3,
-            expression_size=2,
-            fused_size=8,
-            hidden=(12,),
-            encoder=SpiralEncoderConfig(channels=(4, 6, 8, 8, 8), feature=12),
-            hierarchy=HierarchyConfig(factors=(4.0, 4.0)),
+    """A configuration of every model that trains in moments, by the model's name and what is said behind it."""
+    wsdf = WSDFConfig(
+        identity_size=3,
+        expression_size=2,
+        fused_size=8,
+        hidden=(12,),
+        encoder=SpiralEncoderConfig(channels=(4, 6, 8, 8, 8), feature=12),
+        hierarchy=HierarchyConfig(factors=(4.0, 4.0)),
+    )
+    people = dataclasses.replace(
+        wsdf,
+        encoders="principal",
+        principal=PrincipalEncoderConfig(components=20, hidden=(12,)),
+        bank=BankConfig(start="mode"),
+        loss=LossConfig(space="millimeters", displacement=1.0, consistency=1.0),
+        linear_start=LinearStartConfig(
+            neutrals="mode", expressions="carried", learned_from="people", networks_change="codes_and_expressions"
         ),
-    }
+        people=PeopleConfig(share=1.0),
+    )
+    return {"linear": LinearConfig(identity_size=3, expression_size=2), "wsdf": wsdf, "wsdf on people": people}

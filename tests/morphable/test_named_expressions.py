@@ -53,7 +53,7 @@ def test_codes_stay_float32_in_a_file_of_half_precision_and_of_a_model_in_double
 def test_a_name_that_is_no_word_is_refused_when_saved_and_when_opened(model, tmp_path, name):
     model.save(tmp_path / "file")
     altered(tmp_path / "file", **{f"expressions/{name}": torch.zeros(2)})
-    with pytest.raises(ModelFileError, match="names an expression .*; wanted letters of a to z, digits") as told:
+    with pytest.raises(ModelFileError, match=r"names an expression .*; wanted letters of a to z, digits") as told:
         load(tmp_path / "file")
     assert repr(name) in str(told.value)
     model.named_expressions = {name: torch.zeros(2)}
@@ -92,5 +92,5 @@ def test_a_name_is_found_or_the_nearest_is_named_with_their_number():
 
 
 def test_a_model_without_names_says_so():
-    with pytest.raises(UsageError, match="has no expression 'jawOpen'; it has none under any name. Give a scan"):
+    with pytest.raises(UsageError, match=r"has no expression 'jawOpen'; it has none under any name. Give a scan"):
         find_expression({}, "jawOpen")

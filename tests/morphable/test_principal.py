@@ -36,15 +36,29 @@ def test_randomized_directions_are_the_exact_ones(rows, monkeypatch):
     lowrank = torch.svd_lowrank
 
     def counted(*arguments, **options):
-        seen.append(options["q"])
+        seen.append((options["q"], options["niter"]))
         return lowrank(*arguments, **options)
 
     monkeypatch.setattr(principal, "_SMALL", 10)
     monkeypatch.setattr(torch, "svd_lowrank", counted)
     randomized = principal_directions(rows, 6)
-    assert seen == [36]
+    assert seen == [(36, 4)]
     torch.testing.assert_close(randomized.deviations, exact.deviations, rtol=1e-8, atol=0)
     torch.testing.assert_close(randomized.directions, exact.directions, rtol=0, atol=1e-6)
+
+
+def test_one_round_is_enough_for_coordinates_that_span_nearly_the_same(rows, monkeypatch):
+    exact = principal_directions(rows, 20)
+    monkeypatch.setattr(principal, "_SMALL", 10)
+    lowrank = torch.svd_lowrank
+    monkeypatch.setattr(torch, "svd_lowrank", lambda *a, q, niter: seen.append(niter) or lowrank(*a, q=20, niter=niter))
+    seen = []
+    errors = [
+        (exact.directions - exact.directions @ found.directions.T @ found.directions).square().sum()
+        for found in (principal_directions(rows, 20, rounds=rounds) for rounds in (1, 4))
+    ]
+    assert seen == [1, 4]
+    assert errors[1] < errors[0] < 3
 
 
 def test_the_random_start_is_always_the_same_and_leaves_the_generator_alone(rows, monkeypatch):

@@ -1,5 +1,7 @@
 """Displacements carried to faces and back, against one solve a vertex and against the local maps themselves."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -70,12 +72,14 @@ def test_a_small_change_of_the_face_carries_as_its_local_maps_do(transfer, faces
 
 
 def test_what_extreme_codes_say_does_not_blow_up(transfer):
-    # The adjugate has entries of at most two products, and the determinant is taken as 0.2 at least.
-    identity, displacement = 1e3 * drawn(6, 3), drawn(6, 162, 3, seed=1)
-    maps = torch.eye(3).double() + transfer.maps(identity)
-    assert (torch.linalg.det(maps) < 0.2).any()
-    bound = 3 * 2 * maps.abs().amax(dim=(2, 3)) ** 2 * displacement.abs().amax(dim=2) / 0.2
-    assert (transfer.undo(identity, displacement).abs().amax(dim=2) <= bound).all()
+    # A face that shrinks to nothing at the code 1: maps are (1 - z) times the unit map, and their determinant its cube.
+    shrinking = copy.deepcopy(transfer)
+    shrinking.growth = (-torch.eye(3).double()).expand(1, 162, 3, 3).flatten(start_dim=1)
+    displacement = drawn(1, 162, 3)
+    for code, size in ((0.25, 0.75), (0.375, 0.625), (0.875, 0.125), (1.0, 0.0), (2.0, -1.0)):
+        found = shrinking.undo(torch.tensor([[code]]).double(), displacement)
+        expected = size**2 / max(size**3, 0.2) * displacement
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_it_is_linear_in_the_displacement_and_to_first_order_in_the_person(transfer):

@@ -107,13 +107,15 @@ def explained(faces):
     return rows.mean(axis=0), left[2][left[1] > 1e-6 * left[1][0]]
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_tail_is_as_large_as_what_others_do_not_say_of_those_left_out(faces, topology, mirrored, monkeypatch):
-    monkeypatch.setattr(module, "_FOLDS", SUBJECTS)
+@pytest.mark.parametrize(("mirrored", "folds"), [(False, 8), (False, 3), (True, 8), (True, 3)])
+def test_the_tail_is_as_large_as_what_others_do_not_say_of_those_left_out(
+    faces, topology, mirrored, folds, monkeypatch
+):
+    monkeypatch.setattr(module, "_FOLDS", folds)
     given = np.concatenate([faces, faces * [-1, 1, 1]]) if mirrored else faces
     modes, squares = smooth_modes(topology, 10), []
-    for subject in range(SUBJECTS):
-        own = [subject, subject + SUBJECTS] if mirrored else [subject]
+    for fold in range(folds):
+        own = [row for row in range(len(given)) if row % SUBJECTS % folds == fold]
         mean, directions = explained(np.delete(given, own, axis=0))
         away = given[own].reshape(len(own), -1) - mean
         beyond = (away - away @ directions.T @ directions).reshape(len(own), -1, 3)

@@ -1,5 +1,6 @@
 """The loop with the model that it was made for: WSDF on a small sphere with bumps."""
 
+import dataclasses
 import os
 import signal
 
@@ -8,11 +9,14 @@ import pytest
 import torch
 
 from meshdisent.data.dataset import ScanDataset
+from meshdisent.morphable import linear_start
 from meshdisent.morphable.linear import LinearConfig
+from meshdisent.morphable.linear_start import LinearStartConfig
 from meshdisent.morphable.model_file import load
 from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.morphable.wsdf import WSDF
-from meshdisent.morphable.wsdf_config import WSDFConfig
+from meshdisent.morphable.wsdf_config import BankConfig, LossConfig, PeopleConfig, WSDFConfig
+from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 from meshdisent.training.checkpoint import read_checkpoint
 from meshdisent.training.loop import run_recipe
@@ -50,7 +54,27 @@ def small(recipe):
     return Recipe(model="wsdf", seed=2, config=config, training=training)
 
 
-def test_wsdf_stopped_and_resumed_equals_wsdf_uninterrupted(heads, small, tmp_path, monkeypatch):
+@pytest.fixture
+def small_on_people(small, monkeypatch):
+    """The same on synthetic people, with everything that is our own."""
+    monkeypatch.setattr(linear_start, "_SHOWN", 300)
+    config = dataclasses.replace(
+        small.config,
+        encoders="principal",
+        principal=PrincipalEncoderConfig(components=30, hidden=(12,)),
+        bank=BankConfig(start="mode"),
+        loss=LossConfig(space="millimeters", displacement=1.0, consistency=1.0),
+        linear_start=LinearStartConfig(
+            neutrals="mode", expressions="carried", learned_from="people", networks_change="codes_and_expressions"
+        ),
+        people=PeopleConfig(share=1.0),
+    )
+    return dataclasses.replace(small, config=config)
+
+
+@pytest.mark.parametrize("which", ["small", "small_on_people"])
+def test_wsdf_stopped_and_resumed_equals_wsdf_uninterrupted(heads, which, request, tmp_path, monkeypatch):
+    small = request.getfixturevalue(which)
     run_recipe(small, heads, tmp_path / "straight", progress=False)
     draw, waiting = WSDF.draw_noise, [3]
 
@@ -72,6 +96,7 @@ def test_wsdf_stopped_and_resumed_equals_wsdf_uninterrupted(heads, small, tmp_pa
     files = [read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("straight", "stopped")]
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
     assert not any("bank" in name for name in files[0]), "what only training needs is left out of a model file"
+    assert not any("people" in name for name in one.model), "synthetic people are drawn anew from the scans"
 
 
 def test_what_is_loaded_is_what_was_trained(heads, small, tmp_path):
@@ -81,6 +106,17 @@ def test_what_is_loaded_is_what_was_trained(heads, small, tmp_path):
     codes = loaded.encode(scans)
     assert torch.equal(codes.identity, trained.encode(scans).identity)
     assert torch.equal(loaded.decode(codes), trained.decode(codes))
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_synthetic_people_do_in_every_precision(heads, small_on_people, precision):
+    training = dataclasses.replace(small_on_people.training, precision=precision)
+    plain = run_recipe(small_on_people, heads, progress=False).model
+    other = run_recipe(dataclasses.replace(small_on_people, training=training), heads, progress=False).model
+    scans = torch.from_numpy(heads.vertices(heads.rows("val")))
+    codes, again = plain.encode(scans), other.encode(scans)
+    assert again.identity.dtype == torch.float32
+    assert (other.decode(again) - plain.decode(codes)).abs().max() < (1e-3 if precision == "float64" else 0.5)
 
 
 def test_a_linear_model_goes_through_the_same_door(heads, tmp_path):

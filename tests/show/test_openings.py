@@ -1,0 +1,119 @@
+"""Eyeballs and the dark of a mouth: put where a face is open, and nowhere else."""
+
+import numpy as np
+import pytest
+
+from meshdisent.show.camera import Camera
+from meshdisent.show.openings import DARK, IRIS, WHITE, Painted, border_loops, fill_openings, find_openings
+from meshdisent.show.pictures import render
+
+EYES, MOUTH = np.array([[26.0, 20.0, 75.0], [-26.0, 20.0, 75.0]]), np.array([0.0, -38.0, 75.0])
+RADII = (np.array([14.0, 9.0]), np.array([14.0, 9.0]), np.array([22.0, 9.0]))
+
+
+@pytest.fixture(scope="module")
+def face(head):
+    """The front of the ball without its back, open at the eyes and the mouth."""
+    return cut(*head, [*EYES, MOUTH])
+
+
+def cut(vertices, faces, holes, is_open=True):
+    middle = vertices[faces].mean(axis=1)
+    keep = middle[:, 2] > -40 if is_open else np.ones(len(faces), dtype=bool)
+    for hole, radii in zip(holes, RADII, strict=False):
+        near = ((middle[:, :2] - hole[:2]) / radii) ** 2
+        keep &= (near.sum(axis=1) > 1) | (middle[:, 2] < 0)
+    return vertices, faces[keep].astype(np.int64)
+
+
+def painted(vertices, faces):
+    return Painted(vertices, faces, np.full((len(vertices), 3), 0.7))
+
+
+def test_eyes_and_mouth_are_told_apart(face):
+    vertices, _ = face
+    found = find_openings(*face)
+    for rim, where in zip(found, [*EYES, MOUTH], strict=True):
+        assert np.abs(vertices[rim].mean(axis=0) - where)[:2].max() < 4
+    assert {len(loop) for loop in found} <= {len(loop) for loop in border_loops(face[1].tobytes(), face[1].dtype.str)}
+
+
+def test_a_head_that_is_closed_behind_has_them_too(head):
+    assert find_openings(*cut(*head, [*EYES, MOUTH], is_open=False)) is not None
+
+
+def test_holes_anywhere_else_are_left_alone(head):
+    others = {
+        "none": [],
+        "one eye": [EYES[0]],
+        "two eyes": list(EYES),
+        "mouth above": [*(EYES * [1, -1, 1]), MOUTH * [1, -1, 1]],
+        "mouth beside": [*EYES, MOUTH + np.array([50.0, 20, 0])],
+    }
+    for name, holes in others.items():
+        shown = painted(*cut(*head, holes))
+        assert find_openings(shown.vertices, shown.faces) is None, name
+        assert fill_openings(shown) is shown, name
+
+
+def test_the_mesh_itself_stays_and_what_is_added_closes_it(face):
+    before = painted(*face)
+    after = fill_openings(before)
+    count = len(before.vertices)
+    assert np.array_equal(after.vertices[:count], before.vertices)
+    assert np.array_equal(after.faces[: len(before.faces)], before.faces)
+    added = after.faces[len(before.faces) :]
+    assert added.min() == count
+    assert added.max() == len(after.vertices) - 1
+    corners = after.vertices[added]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert (normals[:, 2] > -1e-6).mean() > 0.9, "what is added faces the viewer"
+    for rim in find_openings(*face):
+        gaps = np.linalg.norm(before.vertices[rim][:, None] - after.vertices[None, count:], axis=2).min(axis=1)
+        assert gaps.max() < 2.0
+
+
+def test_eyes_stand_out_and_the_mouth_goes_in(face):
+    after = fill_openings(painted(*face))
+    is_dark = np.abs(after.colors - DARK).max(axis=1) < 1e-9
+    is_iris = np.abs(after.colors - IRIS).max(axis=1) < 1e-9
+    is_white = np.abs(after.colors - WHITE).max(axis=1) < 1e-9
+    assert is_iris.sum() > 20 < is_white.sum()
+    left, _, mouth = find_openings(*face)
+    assert after.vertices[is_dark, 2].min() < face[0][mouth, 2].mean() - 3
+    assert after.vertices[is_iris, 2].max() > face[0][left, 2].mean() + 1
+
+
+def test_a_closed_eye_has_no_bulge(face):
+    vertices, faces = face[0].copy(), face[1]
+    for rim in find_openings(*face)[:2]:
+        vertices[rim, 1:] = vertices[rim, 1:].mean(axis=0)
+    after = fill_openings(painted(vertices, faces))
+    added = after.vertices[len(vertices) :]
+    for side in (1, -1):
+        eye = added[(added[:, 1] > 0) & (side * added[:, 0] > 0)]
+        assert np.ptp(eye[:, 1:], axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("backend", ["software"])
+def test_the_paper_does_not_shine_through(face, backend):
+    vertices, faces = face
+    camera = Camera.facing(vertices, size=(200, 220))
+    picture = render(vertices, faces, size=(200, 220), camera=camera, backend=backend)
+    at = np.round(camera.project(np.array([MOUTH, *EYES]), (200, 220))[0]).astype(int)
+    mouth, left, right = (picture[y, x].astype(int) for x, y in at)
+    assert mouth.max() < 110
+    assert left.max() < 200 > right.max(), "the iris"
+
+
+def test_borders_that_meet_in_a_vertex_are_no_loops():
+    bow = np.array([[0, 1, 2], [0, 3, 4]])
+    assert border_loops(bow.tobytes(), bow.dtype.str) == ()
+    triangle = bow[:1]
+    (loop,) = border_loops(triangle.tobytes(), triangle.dtype.str)
+    assert sorted(loop.tolist()) == [0, 1, 2]
+
+
+def test_a_closed_mesh_has_no_border(head):
+    faces = head[1].astype(np.int64)
+    assert border_loops(faces.tobytes(), faces.dtype.str) == ()
