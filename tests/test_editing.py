@@ -276,7 +276,10 @@ def test_what_is_no_scan_is_refused(model, scan, error, message):
         (lambda s: s / 10, r"the scan looks like centimeters: its size is 1/9\.65 of the template's .*--unit cm"),
         (lambda s: s[:, [0, 2, 1]] * [1, 1, -1], "the scan is turned: a turn by 90 degrees about x brings it"),
         (lambda s: s * [-1, 1, 1], "the scan is a mirror image: .* the sign of x changed"),
-        (lambda s: [*s, 0, 500, 0], r"the scan lies 499 mm from .*align\(vertices, model.topology.template\)"),
+        (
+            lambda s: s + np.array([0, 500, 0]),
+            r"the scan lies 499 mm from .*align\(vertices, model.topology.template\)",
+        ),
         (lambda s: s * 0 + 3, "the scan has all its vertices at one place"),
     ],
 )

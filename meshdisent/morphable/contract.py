@@ -62,25 +62,41 @@ class Player:
     weights: dict[str, float]
 
 
+#: Where a model file keeps the examples.
+EXAMPLES_KEY = "prior/expression_examples"
+#: How far from an example expressions are drawn, in deviations of the Gaussian; and how many examples are kept.
+KERNEL, EXAMPLES = 0.3, 512
+
+
 @dataclass(frozen=True, kw_only=True)
 class CodePrior:
-    """Where codes are likely: a Gaussian for each factor, measured on the training scans."""
+    """Where codes are likely: a Gaussian for each factor, measured on the training scans.
+
+    Expressions come in clusters, between which a Gaussian sees faces that nobody makes. Where codes of training scans
+    are at hand, expressions are drawn near one of them (a kernel density with the covariance of the Gaussian).
+    """
 
     identity_mean: Float[Tensor, " identity"]
     identity_factor: Float[Tensor, "identity identity"]
     expression_mean: Float[Tensor, " expression"]
     expression_factor: Float[Tensor, "expression expression"]
+    expression_examples: Float[Tensor, "example expression"] | None = None
 
     def sample(self, count: int, generator: torch.Generator) -> Codes:
         """Draw ``count`` pairs of codes; ``factor @ factor.T`` is the covariance."""
-        draw = []
-        for mean, factor in (
-            (self.identity_mean, self.identity_factor),
-            (self.expression_mean, self.expression_factor),
-        ):
-            noise = torch.randn(count, len(mean), generator=generator, dtype=mean.dtype).to(mean.device)
-            draw.append(mean + noise @ factor.T)
-        return Codes(*draw)
+        identity = self.identity_mean + self._noise(count, self.identity_factor, generator)
+        examples = self.expression_examples
+        chosen = None if examples is None else torch.randint(len(examples), (count,), generator=generator)
+        noise = self._noise(count, self.expression_factor, generator)
+        if examples is None or chosen is None:
+            return Codes(identity, self.expression_mean + noise)
+        near = (1 - KERNEL**2) ** 0.5 * (examples[chosen.to(examples.device)] - self.expression_mean)
+        return Codes(identity, self.expression_mean + near + KERNEL * noise)
+
+    @staticmethod
+    def _noise(count: int, factor: Float[Tensor, "code code"], generator: torch.Generator) -> Tensor:
+        noise = torch.randn(count, len(factor), generator=generator, dtype=factor.dtype).to(factor.device)
+        return noise @ factor.T
 
     def standard_deviations(self) -> Codes:
         """Standard deviation of each code entry over the training scans, (1, I) and (1, E)."""
@@ -105,6 +121,7 @@ class MorphableModel(nn.Module, ABC):
     topology : The topology of all scans that go in and come out.
     moving : (V,) True for the 30 % of vertices that expressions move most on the training scans.
     card : How the model was made.
+    expression_examples : (N, E) Expression codes of some training scans, for drawing new ones; kept in the model file.
     named_expressions : (E,) expression codes under names, such as the shapes of ARKit; kept in the model file.
     """
 
@@ -129,6 +146,7 @@ class MorphableModel(nn.Module, ABC):
         self.expression_size = expression_size
         self.card = ModelCard()
         self.named_expressions: dict[str, Tensor] = {}
+        self.expression_examples: Tensor | None = None
         self.register_buffer("moving", torch.zeros(topology.vertex_count, dtype=torch.bool))
         for factor, size in (("identity", identity_size), ("expression", expression_size)):
             self.register_buffer(f"{factor}_mean", torch.zeros(size))
@@ -180,7 +198,11 @@ class MorphableModel(nn.Module, ABC):
             identity_factor=self.identity_factor,
             expression_mean=self.expression_mean,
             expression_factor=self.expression_factor,
+            expression_examples=None if self.expression_examples is None else self._alike(self.expression_examples),
         )
+
+    def _alike(self, codes: Tensor) -> Tensor:
+        return codes.to(self.expression_mean)
 
     def check_scan(self, vertex_count: int, faces: np.ndarray | None, where: str) -> None:
         """Raise :class:`TopologyError` unless a scan fits this model's topology."""
@@ -215,6 +237,9 @@ class MorphableModel(nn.Module, ABC):
             mean, spread = _gaussian(values)
             getattr(self, f"{factor}_mean").copy_(mean)
             getattr(self, f"{factor}_factor").copy_(spread)
+        shown = torch.cat([c.expression for c in codes])
+        some = torch.linspace(0, len(shown) - 1, min(EXAMPLES, len(shown))).round().long()
+        self.expression_examples = shown[some.to(shown.device)].float().cpu()
         self.moving.copy_(torch.from_numpy(expression_mask(scans, pseudo_neutrals)))
 
     def _like(self) -> Tensor:
@@ -236,6 +261,8 @@ class MorphableModel(nn.Module, ABC):
         if half:
             state = halved(state, 3 * self.topology.vertex_count, str(path))
         named = expression_tensors(self.named_expressions, self.expression_size, str(path))
+        if self.expression_examples is not None:
+            named[EXAMPLES_KEY] = self.expression_examples
         metadata = self.metadata("meshdisent.model") | ({"precision": "float16"} if half else {})
         write_tensors(path, state | topology_tensors(self.topology) | named, metadata, overwrite)
 

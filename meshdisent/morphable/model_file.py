@@ -76,6 +76,13 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
             "The file was altered or damaged: copy it again."
         )
     model.named_expressions = expressions_from_tensors(tensors, model.expression_size, str(path))
+    examples = tensors.get(contract.EXAMPLES_KEY)
+    if examples is not None and (examples.shape[1:] != (model.expression_size,) or not len(examples)):
+        raise ModelFileError(
+            f"{path} has expression examples of shape {tuple(examples.shape)}; wanted (N, {model.expression_size}). "
+            "Copy the file again, or train the model again."
+        )
+    model.expression_examples = examples
     return model
 
 

@@ -136,10 +136,10 @@ def test_a_mirror_image_that_is_turned_too_is_a_mirror_image(template):
 
 def test_a_scan_elsewhere_is_said_in_millimeters(template):
     size = np.sqrt(((template - template.mean(axis=0)) ** 2).sum(axis=1).mean())
-    message = said([*template, 0, 0, 400.0], template)
+    message = said(template + np.array([0, 0, 400.0]), template)
     assert message.startswith(f"lies 400 mm from the model's template; wanted at most its size, {size:.0f} mm. Align")
-    assert misfit([*template, 0, 0, 0.99 * size], template) is None
-    assert misfit([*template, 0, 0, 1.01 * size], template) is not None
+    assert misfit(template + np.array([0, 0, 0.99 * size]), template) is None
+    assert misfit(template + np.array([0, 0, 1.01 * size]), template) is not None
 
 
 def test_a_scan_that_is_one_point_is_none(template):

@@ -10,7 +10,7 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import DataError, RecipeError, TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable import contract
-from meshdisent.morphable.contract import Codes, ModelCard, refuse_other_topology
+from meshdisent.morphable.contract import EXAMPLES, KERNEL, Codes, ModelCard, refuse_other_topology
 from meshdisent.morphable.model_file import load
 from meshdisent.training.loop import build
 from meshdisent.training.recipe import Recipe, TrainingConfig, model_class
@@ -188,10 +188,32 @@ def test_samples_of_the_prior_have_its_mean_and_spread(name, model):
         assert torch.equal(values, getattr(again, factor))
         assert not torch.equal(values, getattr(other, factor))
         covariance = getattr(prior, f"{factor}_factor") @ getattr(prior, f"{factor}_factor").T
+        if factor == "expression":  # near examples, whose spread is that of the Gaussian but for N - 1 in place of N
+            examples = prior.expression_examples.T.cov(correction=0)
+            covariance = (1 - KERNEL**2) * examples + KERNEL**2 * covariance
         scale = float(covariance.diagonal().max())
         torch.testing.assert_close(values.mean(dim=0), getattr(prior, f"{factor}_mean"), rtol=0, atol=0.03 * scale**0.5)
         torch.testing.assert_close(values.T.cov(), covariance, rtol=0, atol=0.05 * scale)
     assert model.decode(Codes(*(code[:4] for code in drawn))).isfinite().all()
+
+
+def test_expressions_are_drawn_near_those_of_training_scans(name, model):
+    prior = model.prior()
+    examples = prior.expression_examples
+    assert len(examples) <= EXAMPLES
+    near = prior.expression_mean + (1 - KERNEL**2) ** 0.5 * (examples - prior.expression_mean)
+    drawn = prior.sample(500, torch.Generator().manual_seed(3)).expression
+    apart = torch.linalg.solve_triangular(prior.expression_factor, (drawn[:, None] - near).flatten(0, 1).T, upper=False)
+    # In deviations of the Gaussian the nearest example is as far as the kernel is wide, or nearer.
+    nearest = apart.norm(dim=0).unflatten(0, (500, len(near))).min(dim=1).values
+    assert nearest.square().mean() < 1.1 * KERNEL**2 * drawn.shape[1]
+
+
+def test_without_examples_expressions_are_drawn_from_the_gaussian(name, model):
+    gaussian = dataclasses.replace(model.prior(), expression_examples=None)
+    values = gaussian.sample(20000, torch.Generator().manual_seed(3)).expression
+    covariance = gaussian.expression_factor @ gaussian.expression_factor.T
+    torch.testing.assert_close(values.T.cov(), covariance, rtol=0, atol=0.05 * float(covariance.diagonal().max()))
 
 
 def test_the_moving_vertices_are_those_that_expressions_move(name, model, tiny_scans):

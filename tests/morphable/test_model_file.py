@@ -308,3 +308,17 @@ def test_weights_of_the_zoo_with_a_flipped_bit_are_refused_by_their_name(path, t
     assert str(refused.value) == (
         f"{weights} is damaged: its content does not have the digest in its head. Copy it again, or make it again."
     )
+
+
+def test_examples_of_expressions_come_back_as_they_were(model, path):
+    assert torch.equal(load(path).expression_examples, model.expression_examples)
+
+
+def test_examples_of_another_size_are_refused(path):
+    rewritten(path, tensors={"prior/expression_examples": torch.zeros(5, 99)})
+    assert "has expression examples of shape (5, 99); wanted (N, " in complaint(path)
+
+
+def test_a_file_without_examples_draws_from_the_gaussian(path):
+    rewritten(path, tensors={"prior/expression_examples": None})
+    assert load(path).prior().expression_examples is None
