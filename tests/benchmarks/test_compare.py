@@ -89,8 +89,8 @@ def test_a_row_is_one_line_and_two_of_one_name_are_refused(program, tmp_path):
     file.write_text("rows:\n" + line + line.replace("No tail!", "no tail"))
     with pytest.raises(RecipeError, match=r"the row 'No tail!' is saved as 'no-tail'; wanted a name of its own"):
         room.read_rows(file)
-    file.write_text("rows:\n" + line.replace("own choices", "ours"))
-    with pytest.raises(RecipeError, match=r"rows\[0\].group is 'ours'; wanted one of linear, published"):
+    file.write_text("rows:\n" + line.replace("own choices", "theirs"))
+    with pytest.raises(RecipeError, match=r"rows\[0\].group is 'theirs'; wanted one of linear, published"):
         room.read_rows(file)
 
 
