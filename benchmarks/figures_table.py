@@ -29,5 +29,6 @@ def cells(figures: dict[str, Any]) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
+    """Lines of a Markdown table; two numbers of one cell stay on one line of a page."""
+    whole = [[cell.replace(" / ", "\u00a0/\u00a0") for cell in row] for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *whole)]

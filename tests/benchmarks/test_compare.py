@@ -133,7 +133,7 @@ def test_every_row_is_made_recorded_and_laid_out(job, rows, raw, capsys):
     figures = made["figures"]
     transfer = figures["E_tra"]["plain"]
     assert tiny[:3] == ["+ tiny", f"{figures['E_avd']['mean']:.3f}", f"{figures['E_id']['b']['mean']:.3f}"]
-    assert tiny[6] == f"{transfer['mean']:.3f} / {transfer['moving']:.3f}"
+    assert tiny[6] == f"{transfer['mean']:.3f}\u00a0/\u00a0{transfer['moving']:.3f}", "on one line of a page"
     assert (tiny[9], mean[0], mean[9], wide[0]) == ("6", "the mean", "-", "wide")
     assert f"E_exp of the truth: {figures['E_exp']['truth']['b']['mean']:.3f} mm" in job.table.read_text()
     assert job.table.read_text() in capsys.readouterr().out

@@ -116,7 +116,7 @@ def test_figures_are_distances_to_the_neutrals_that_the_dataset_knows(job, peopl
     assert record["no-neutral"]["mean"]["mean"] > record["all"]["mean"]["mean"]
     text = (job.out / "neutral-bank.md").read_text()
     entry = record["all"]["mean"]
-    assert f"| all 20 expressions | {entry['mean']:.3f} / {entry['moving']:.3f} | " in text
+    assert f"| all 20 expressions | {entry['mean']:.3f}\u00a0/\u00a0{entry['moving']:.3f} | " in text
     assert "EMA" not in text
     assert text in capsys.readouterr().out
     assert (job.out / "neutral-bank.png").stat().st_size > 1000

@@ -339,6 +339,7 @@ def test_the_ablation_of_the_paper_adds_one_term_a_row():
             "description",
             "training.learning_rate",
             "training.minutes",
+            "training.threads",
         }
     assert weights == {
         "baseline": (0.0, 0.0, 0.0),
