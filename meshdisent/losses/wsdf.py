@@ -153,7 +153,20 @@ def jacobian_growth(
     pushed = torch.func.jvp(lambda code: decode(identity, code), (expression,), (direction,))
     decoded, directional = pushed[0], pushed[1]
     displacement = decoded - decode(identity, torch.zeros_like(expression))
-    return (displacement * directional).sum(dim=(1, 2)), direction.square().sum(dim=1)
+    return growth_along(displacement, directional), direction.square().sum(dim=1)
+
+
+def growth_along(
+    displacement: Float[Tensor, "batch vertex 3"], directional: Float[Tensor, "batch vertex 3"]
+) -> Float[Tensor, " batch"]:
+    r"""Give :math:`q = \langle f(z) - f(0), J_f(z)\,z \rangle`, where both are at hand.
+
+    Examples
+    --------
+    >>> growth_along(torch.ones(2, 4, 3), torch.full((2, 4, 3), 0.5)).tolist()
+    [6.0, 6.0]
+    """
+    return (displacement * directional).sum(dim=(1, 2))
 
 
 def jacobian_hinge(

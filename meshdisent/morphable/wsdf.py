@@ -29,6 +29,7 @@ from meshdisent.losses.wsdf import (
     compactness,
     consistency,
     displacement,
+    growth_along,
     jacobian_growth,
     jacobian_hinge,
     neutralization,
@@ -74,6 +75,15 @@ class Seen(NamedTuple):
     scans: Float[Tensor, "batch vertex 3"]
     at_rest: Float[Tensor, "batch vertex 3"]
     is_own: Bool[Tensor, " batch"]
+
+
+class StepFaces(NamedTuple):
+    """Faces that the terms of one step look at, in mm; None where no term does."""
+
+    decoded: Float[Tensor, "batch vertex 3"]
+    neutral: Float[Tensor, "batch vertex 3"] | None
+    #: Growth along the expression codes, in the unit of the hinge's slopes.
+    growth: Float[Tensor, " batch"] | None
 
 
 class WSDF(MorphableModel):
@@ -233,7 +243,7 @@ class WSDF(MorphableModel):
         """How far each expression moves its face from rest, in mm: ``decode(codes) - neutral(codes.identity)``."""
         if self.linear_start is None or not self.is_neutral_linear:
             return self.decode(codes) - self.neutral(codes.identity)
-        added = self.decoder(*codes) - self.decoder.neutral(codes.identity)
+        added = self.decoder.displacement(*codes)
         return self.linear_start.displacement(codes, added * self.normalization.deviation)
 
     def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
@@ -316,11 +326,7 @@ class WSDF(MorphableModel):
             reparameterize(*posterior.identity, noise.identity),
             reparameterize(*posterior.expression, noise.expression),
         )
-        neutral = self.neutral(codes.identity) if self._needs_neutral else None
-        if neutral is not None and self.is_neutral_linear:
-            decoded = neutral + self.displacement(codes)  # the neutral is there already
-        else:
-            decoded = self.decode(codes)
+        decoded, neutral, growth = self._faces(codes)
         terms = {
             "reconstruction": reconstruction(*self._measured(decoded, seen.scans)),
             "kl_identity": kl_divergence(*posterior.identity),
@@ -337,8 +343,9 @@ class WSDF(MorphableModel):
             terms["compactness"] = compactness(
                 posterior.identity[0][:anchors], posterior.identity[1][:anchors], noise.anchors
             )
-        if loss.jacobian:
-            terms["jacobian"] = self._jacobian(codes)
+        if growth is not None:
+            square = codes.expression.detach().square().sum(dim=1)
+            terms["jacobian"] = jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
         self.bank.update(batch.subject[seen.is_own], decoded.detach()[seen.is_own])
         return terms
 
@@ -353,13 +360,35 @@ class WSDF(MorphableModel):
         scale = self.topology.vertex_count**-0.5
         return decoded * scale, target * scale
 
-    def _jacobian(self, codes: Codes) -> Float[Tensor, ""]:
-        """The hinge on the growth of the displacement; no gradient to the encoders (WSDF, eq. 7)."""
-        loss = self.config.loss
+    def _faces(self, codes: Codes) -> StepFaces:
+        """Everything that the terms of one step look at."""
+        has_neutral = self._needs_neutral
+        pairs = self._jacobian_pairs(codes) if self.config.loss.jacobian else None
+        if self.linear_start is None:
+            found = self.decoder.all_at_once(*codes, has_neutral, pairs)
+            neutral = None if found.neutral is None else self.normalization.undo(found.neutral)
+            growth = None
+            if found.displacement is not None and found.directional is not None:
+                scale = self.normalization.deviation
+                growth = self._growth(growth_along(found.displacement * scale, found.directional * scale))
+            return StepFaces(self.normalization.undo(found.shown), neutral, growth)
+        neutral = self.neutral(codes.identity) if has_neutral else None
+        if neutral is not None and self.is_neutral_linear:
+            decoded = neutral + self.displacement(codes)  # the neutral is there already
+        else:
+            decoded = self.decode(codes)
+        growth = None
+        if pairs is not None:
+            growth = self._growth(jacobian_growth(lambda z_id, z_exp: self.decode(Codes(z_id, z_exp)), *pairs)[0])
+        return StepFaces(decoded, neutral, growth)
+
+    def _jacobian_pairs(self, codes: Codes) -> Codes:
+        """The codes that meet in the hinge; no gradient to the encoders (WSDF, eq. 7)."""
         identity, expression = codes.identity.detach(), codes.expression.detach()
-        if loss.pairing == "published":
-            identity = published_pairing(identity, loss.group)
-        growth, square = jacobian_growth(lambda z_id, z_exp: self.decode(Codes(z_id, z_exp)), identity, expression)
-        if loss.space == "millimeters":
-            growth = growth / self.topology.vertex_count
-        return jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
+        if self.config.loss.pairing == "published":
+            identity = published_pairing(identity, self.config.loss.group)
+        return Codes(identity, expression)
+
+    def _growth(self, growth: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Growth in the unit of the slopes, from mm^2 summed over the vertices."""
+        return growth / self.topology.vertex_count if self.config.loss.space == "millimeters" else growth

@@ -100,13 +100,28 @@ class Recoupler(nn.Module):
         self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
     ) -> Float[Tensor, "batch fused"]:
         """Fused codes, about standard normal when the codes are."""
-        scores = self.scores(identity, expression).to(self.weight.dtype)
-        return scores.flatten(start_dim=1) @ self.unit_weight().T  # (B, I*E) x (I*E, K)
+        return self.fuse(identity, expression, self.unit_weight())
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch fused"]:
-        """Fused codes where all entries of the expression code are zero.
+        """Fused codes where all entries of the expression code are zero."""
+        return self.fuse_neutral(identity, self.unit_weight())
+
+    def fuse(
+        self,
+        identity: Float[Tensor, "batch identity"],
+        expression: Float[Tensor, "batch expression"],
+        unit: Float[Tensor, "fused pair"],
+    ) -> Float[Tensor, "batch fused"]:
+        """Fused codes, with :meth:`unit_weight` at hand."""
+        scores = self.scores(identity, expression).to(unit.dtype)
+        return scores.flatten(start_dim=1) @ unit.T  # (B, I*E) x (I*E, K)
+
+    def fuse_neutral(
+        self, identity: Float[Tensor, "batch identity"], unit: Float[Tensor, "fused pair"]
+    ) -> Float[Tensor, "batch fused"]:
+        """Fused codes at rest, with :meth:`unit_weight` at hand.
 
         Every entry then meets the same number, so one score stands for all: as many times fewer as there are entries.
         """
-        scores = self.scores(identity, torch.zeros_like(identity[:, :1])).to(self.weight.dtype)[:, :, 0]  # (B, I)
-        return scores @ self.unit_weight().unflatten(1, self.weight.shape[1:]).sum(dim=2).T
+        scores = self.scores(identity, torch.zeros_like(identity[:, :1])).to(unit.dtype)[:, :, 0]  # (B, I)
+        return scores @ unit.unflatten(1, self.weight.shape[1:]).sum(dim=2).T

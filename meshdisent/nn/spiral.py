@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from meshdisent.errors import ModelFileError, RecipeError, TopologyError
+from meshdisent.nn.spiral_block import gather_spirals, spiral_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,30 +44,6 @@ class SpiralEncoderConfig:
             )
         if self.feature < 1:
             raise RecipeError(f"The encoder's feature width is {self.feature}; wanted at least 1. Set feature to 128.")
-
-
-def gather_spirals(
-    features: Float[Tensor, "batch vertex channel"], spirals: Int[Tensor, "vertex length"]
-) -> Float[Tensor, "batch vertex length*channel"]:
-    """Lay the features along each vertex's spiral side by side.
-
-    Examples
-    --------
-    >>> features = torch.tensor([[[1.0], [2.0], [3.0]]])
-    >>> gather_spirals(features, torch.tensor([[0, 1], [1, 2], [2, 0]]))[0].tolist()
-    [[1.0, 2.0], [2.0, 3.0], [3.0, 1.0]]
-    """
-    # Plain indexing gives the same numbers, but its backward pass took up to twice as long on a CPU.
-    along = features.index_select(1, spirals.flatten())  # (B, V*L, C)
-    return along.unflatten(1, spirals.shape).flatten(start_dim=2)  # (B, V, L*C)
-
-
-def instance_norm(
-    features: Float[Tensor, "batch vertex channel"], epsilon: float = 1e-5
-) -> Float[Tensor, "batch vertex channel"]:
-    """Give each channel of each scan mean 0 and variance 1 over the vertices; nothing is learned (Ulyanov 2016)."""
-    variance, mean = torch.var_mean(features, dim=1, correction=0, keepdim=True)
-    return (features - mean) * torch.rsqrt(variance + epsilon)
 
 
 class SpiralConv(nn.Module):
@@ -99,9 +76,12 @@ class SpiralBlock(nn.Module):
         super().__init__()
         self.conv = SpiralConv(channels_in, channels_out, spirals)
 
-    def forward(self, features: Float[Tensor, "batch vertex channel"]) -> Float[Tensor, "batch vertex out"]:
-        """Convolve, normalize, activate."""
-        return nn.functional.elu(instance_norm(self.conv(features)))
+    def forward(
+        self, features: Float[Tensor, "batch vertex channel"], kept: Int[Tensor, " coarse"] | None = None
+    ) -> Float[Tensor, "batch _ out"]:
+        """Convolve, normalize, take the vertices that are kept (None for all), activate."""
+        linear = self.conv.linear
+        return spiral_block(features, linear.weight, linear.bias, self.conv.spirals, kept)
 
 
 class SpiralResidualBlock(nn.Module):
@@ -114,7 +94,11 @@ class SpiralResidualBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch vertex channel"]) -> Float[Tensor, "batch vertex channel"]:
         """Add a correction to the features."""
-        return instance_norm(self.conv(self.block(features))) + features
+        linear = self.conv.linear
+        correction = spiral_block(
+            self.block(features), linear.weight, linear.bias, self.conv.spirals, has_activation=False
+        )
+        return correction + features
 
 
 class Pool(nn.Module):
@@ -182,7 +166,12 @@ class SpiralEncoder(nn.Module):
         self, vertices: Float[Tensor, "batch vertex 3"]
     ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
         """Mean and log-variance of the codes of standardized scans."""
-        mean, log_variance = self.head(nn.functional.elu(self.trunk(vertices))).chunk(2, dim=1)
+        first, first_pool, second, second_pool, *rest = self.trunk
+        # ELU acts on each vertex alone, so that a block with a pool behind it may leave out what is not kept.
+        features = second(first(vertices, first_pool.kept), second_pool.kept)
+        for stage in rest:
+            features = stage(features)
+        mean, log_variance = self.head(nn.functional.elu(features)).chunk(2, dim=1)
         return mean, log_variance
 
     @torch.no_grad()

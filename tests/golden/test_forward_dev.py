@@ -26,7 +26,7 @@ def test_codes_and_faces_are_the_published_ones(golden, published):
     for precision, dtype in DTYPES.items():
         ours |= forward(published.to(dtype), torch.from_numpy(arrays["input_mm"]).to(dtype), precision)
     ours |= evaluation(published.float(), evaluated)
-    arrays.check(ours, tolerance=1e-13, loose={"*_f32": 2e-6, "metrics.*": 2e-6})
+    arrays.check(ours, tolerance=1e-13, loose={"*_f32": 2e-6, "metrics.*": 2e-6, "metrics.E_id.*": 5e-6})
 
 
 @torch.no_grad()

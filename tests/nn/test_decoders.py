@@ -52,3 +52,37 @@ def test_a_published_state_brings_its_widths(decoder):
     again = published_decoder(published)
     codes = torch.randn(2, 4).double(), torch.randn(2, 3).double()
     assert torch.equal(again(*codes), decoder(*codes))
+
+
+@pytest.mark.parametrize("has_neutral", [True, False])
+@pytest.mark.parametrize("has_pairs", [True, False])
+def test_all_at_once_is_what_the_single_calls_give_gradients_included(has_neutral, has_pairs):
+    decoder = RecoupledDecoder(Recoupler(3, 2, 5), Generator(5, (4, 6), 7)).double()
+    codes = [torch.randn(4, size, dtype=torch.float64, requires_grad=True) for size in (3, 2)]
+    pairs = [torch.randn(6, size, dtype=torch.float64) for size in (3, 2)]
+
+    def single():
+        shown, at_rest = decoder(*codes), decoder.neutral(codes[0])
+        moved, along = torch.func.jvp(lambda code: decoder(pairs[0], code), (pairs[1],), (pairs[1],))
+        grown = (moved - decoder.neutral(pairs[0]), along) if has_pairs else (None, None)
+        return shown, at_rest if has_neutral else None, *grown
+
+    plain = single()
+    found = decoder.all_at_once(*codes, has_neutral, tuple(pairs) if has_pairs else None)
+    leaves = [*codes, *decoder.parameters()]
+    slopes = []
+    for faces in (plain, found):
+        total = sum((k + 1) * face.pow(3).sum() for k, face in enumerate(faces) if face is not None)
+        slopes.append(torch.autograd.grad(total, leaves))
+    for ours, expected in zip([*found, *slopes[1]], [*plain, *slopes[0]], strict=True):
+        if expected is None:
+            assert ours is None
+        else:
+            torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_displacement_is_what_an_expression_adds_to_its_neutral():
+    decoder = RecoupledDecoder(Recoupler(3, 2, 5), Generator(5, (4, 6), 7)).double()
+    identity, expression = torch.randn(4, 3).double(), torch.randn(4, 2).double()
+    added = decoder(identity, expression) - decoder.neutral(identity)
+    torch.testing.assert_close(decoder.displacement(identity, expression), added, rtol=1e-12, atol=1e-12)

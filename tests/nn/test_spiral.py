@@ -14,9 +14,9 @@ from meshdisent.nn.spiral import (
     SpiralEncoder,
     SpiralEncoderConfig,
     SpiralResidualBlock,
-    instance_norm,
     published_encoder,
 )
+from meshdisent.nn.spiral_block import instance_norm
 
 CONFIG = SpiralEncoderConfig(channels=(4, 5, 6, 6, 6), feature=7)
 COUNTS = (20, 9, 4)
