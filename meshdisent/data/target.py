@@ -121,9 +121,14 @@ def degeneracy(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "
     size = extent(vertices)
     if not size > 0:
         return "is degenerate: all its vertices lie in one point"
-    corners = (vertices / size)[faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
-    return "is degenerate: its faces have no area" if area < 1e-6 else None
+    area, scaled = 0.0, vertices / size
+    for start in range(0, len(faces), 1000):  # a surface shows itself in its first thousand faces
+        corners = scaled[faces[start : start + 1000]]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        area += float(np.linalg.norm(normals, axis=1).sum())
+        if area >= 1e-6:
+            return None
+    return "is degenerate: its faces have no area"
 
 
 def extent(vertices: Float[np.ndarray, "vertex 3"]) -> float:

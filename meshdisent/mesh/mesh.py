@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from meshdisent.errors import MeshError
-from meshdisent.mesh.polygons import polygon_corners
+from meshdisent.mesh.polygons import check_fans
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class Mesh:
         _set(self, "polygon_sizes", np.ascontiguousarray(sizes, dtype=np.int64))
         for rows in (self.faces, self.face_uv, self.face_normals):
             if rows is not None:
-                polygon_corners(rows, self.polygon_sizes)
+                check_fans(rows, self.polygon_sizes)
 
     def _check_named(self) -> None:
         for kind, labels in self.labels.items():

@@ -10,8 +10,10 @@ Common readers split vertices at texture seams and by material (26,719 vertices 
 257,701), which destroys the correspondence between scans; that is why this one exists.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,7 +22,7 @@ from meshdisent.errors import MeshError
 from meshdisent.files import writing
 from meshdisent.mesh.contents import file_contents
 from meshdisent.mesh.mesh import Labels, Mesh
-from meshdisent.mesh.obj_text import Block, Corners, parse_corners, parse_numbers, split_blocks
+from meshdisent.mesh.obj_text import BLOCKS, Block, Corners, parse_corners, parse_numbers, split_blocks
 from meshdisent.mesh.polygons import fan, polygon_corners
 
 LABELS = {"o": "object", "g": "group", "usemtl": "material", "s": "smoothing"}
@@ -29,6 +31,8 @@ IGNORED = {
     "end", "con", "mg", "bevel", "c_interp", "d_interp", "lod", "maplib", "usemap", "shadow_obj", "trace_obj", "ctech",
     "stech",
 }  # fmt: skip
+Given = TypeVar("Given")
+Parsed = tuple[Any, ...]  # arrays, or None where a file has none
 Statements = list[tuple[int, str, str]]  # line number, keyword, the rest of the line
 
 
@@ -47,20 +51,18 @@ def read_obj(path: str | os.PathLike) -> Mesh:
     blocks, others = split_blocks(file_contents(path), str(path))
     statements = _statements(others, str(path))
     vertices, attributes = _vertices(blocks[b"v"])
-    uv, normals = _texture_coordinates(blocks[b"vt"]), _normals(blocks[b"vn"])
-    corners = _resolve(parse_corners(blocks[b"f"]), blocks)
-    triangles = fan(corners.sizes)
-    faces, face_uv, face_normals = (np.ascontiguousarray(corners.indices[:, column])[triangles] for column in range(3))
+    uv, normals = _last_uv.give(blocks[b"vt"])[0], _normals(blocks[b"vn"])
+    sizes, faces, face_uv, face_normals = _last_faces.give(blocks)
     ignored = [keyword for _, keyword, _ in statements if keyword in IGNORED]
     return Mesh(
         vertices,
         faces,
-        polygon_sizes=None if (corners.sizes == 3).all() else corners.sizes,
+        polygon_sizes=None if (sizes == 3).all() else sizes,
         uv=uv,
         face_uv=None if uv is None else face_uv,
         normals=normals,
         face_normals=None if normals is None else face_normals,
-        labels=_labels(statements, np.repeat(blocks[b"f"].lines, corners.sizes - 2)),
+        labels=_labels(statements, np.repeat(blocks[b"f"].lines, sizes - 2)),
         material_files=tuple(rest for _, keyword, rest in statements if keyword == "mtllib" and rest),
         vertex_attributes=attributes,
         ignored={keyword: ignored.count(keyword) for keyword in sorted(set(ignored))},
@@ -129,6 +131,30 @@ def _texture_coordinates(block: Block) -> Float[np.ndarray, "texture _"] | None:
     return np.ascontiguousarray(numbers[:, : max(2, int(counts.max()))])
 
 
+class _LastParsed(Generic[Given]):
+    """The parsed form of what was read last: scans of one topology repeat their faces and texture coordinates.
+
+    What is compared is a digest of the text, so that a difference in a single character is parsed anew. Faults are not
+    remembered, and whoever asks gets arrays of his own.
+    """
+
+    def __init__(self, key: Callable[[Given], tuple], parse: Callable[[Given], Parsed]):
+        self._key, self._parse = key, parse
+        self._last: tuple[tuple, Parsed] | None = None
+
+    def give(self, given: Given) -> Parsed:
+        """Parse, or copy what was parsed before."""
+        key, last = self._key(given), self._last  # taken once: another thread may put its own there
+        if last is None or last[0] != key:
+            last = key, self._parse(given)
+            self._last = last
+        return tuple(None if array is None else array.copy() for array in last[1])
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
 def _normals(block: Block) -> Float[np.ndarray, "normal 3"] | None:
     return parse_numbers(block, (3,))[0] if len(block.lines) else None
 
@@ -153,6 +179,25 @@ def _resolve(corners: Corners, blocks: dict[bytes, Block]) -> Corners:
                 f"{wanted}, as there are {count} '{keyword.decode()}' lines",
             )
     return Corners(rows, corners.sizes)
+
+
+def _faces_key(blocks: dict[bytes, Block]) -> tuple:
+    """All that the faces depend on: their text and, for negative indices, what stands above which line."""
+    faces = blocks[b"f"]
+    counts = [len(blocks[keyword].lines) for keyword in (b"v", b"vt", b"vn")]
+    places = [_digest(blocks[keyword].lines.tobytes()) for keyword in BLOCKS] if b"-" in faces.text else []
+    return (_digest(faces.text), *counts, *places)
+
+
+def _parse_faces(blocks: dict[bytes, Block]) -> Parsed:
+    """Sizes of the polygons; positions, texture coordinates and normals of the triangles' corners."""
+    corners = _resolve(parse_corners(blocks[b"f"]), blocks)
+    triangles = fan(corners.sizes)
+    return corners.sizes, *(np.ascontiguousarray(corners.indices[:, column])[triangles] for column in range(3))
+
+
+_last_faces = _LastParsed(_faces_key, _parse_faces)
+_last_uv = _LastParsed(lambda block: (_digest(block.text),), lambda block: (_texture_coordinates(block),))
 
 
 def _labels(statements: Statements, face_lines: Int[np.ndarray, " face"]) -> dict[str, Labels]:

@@ -43,26 +43,34 @@ def polygon_corners(
     >>> polygon_corners(np.array([[5, 6, 7], [5, 7, 8], [1, 2, 3]]), np.array([4, 3])).tolist()
     [5, 6, 7, 8, 1, 2, 3]
     """
-    if len(sizes) and sizes.min() < 3:
-        row = int(np.argmin(sizes))
-        raise MeshError(f"Polygon {row} has {sizes[row]} corners; wanted 3 or more in every polygon.")
-    if int((sizes - 2).sum()) != len(triangles):
-        raise MeshError(
-            f"The polygons make {int((sizes - 2).sum())} triangles; wanted the {len(triangles)} of the faces. "
-            "Leave polygon_sizes out for a mesh of triangles."
-        )
+    check_fans(triangles, sizes)
     first, first_triangle = np.cumsum(sizes) - sizes, np.cumsum(sizes - 2) - (sizes - 2)
     corners = np.empty(int(sizes.sum()), dtype=np.int64)
     corners[first] = triangles[first_triangle, 0]
     corners[first + 1] = triangles[first_triangle, 1]
     corners[np.repeat(first + 2, sizes - 2) + _place_in_polygon(sizes - 2)] = triangles[:, 2]
-    wrong = np.flatnonzero((corners[fan(sizes)] != triangles).any(axis=1))
-    if len(wrong):
-        raise MeshError(
-            f"Triangle {wrong[0]} does not continue the fan of its polygon; wanted triangles that share the polygon's "
-            "first corner, in order. Leave polygon_sizes out for a mesh of triangles."
-        )
     return corners
+
+
+def check_fans(triangles: Int[np.ndarray, "face 3"], sizes: Int[np.ndarray, " polygon"]) -> None:
+    """Raise :class:`MeshError` unless the triangles are fans of polygons of such sizes."""
+    if len(sizes) and sizes.min() < 3:
+        row = int(np.argmin(sizes))
+        raise MeshError(f"Polygon {row} has {sizes[row]} corners; wanted 3 or more in every polygon.")
+    stops = np.cumsum(sizes - 2)
+    count = int(stops[-1]) if len(sizes) else 0
+    if count != len(triangles):
+        raise MeshError(
+            f"The polygons make {count} triangles; wanted the {len(triangles)} of the faces. "
+            "Leave polygon_sizes out for a mesh of triangles."
+        )
+    goes_on = (triangles[1:, 0] == triangles[:-1, 0]) & (triangles[1:, 1] == triangles[:-1, 2])
+    goes_on[stops[:-1] - 1] = True  # the next triangle begins another polygon
+    if not goes_on.all():
+        raise MeshError(
+            f"Triangle {int(np.argmin(goes_on)) + 1} does not continue the fan of its polygon; wanted triangles that "
+            "share the polygon's first corner, in order. Leave polygon_sizes out for a mesh of triangles."
+        )
 
 
 def _place_in_polygon(counts: Int[np.ndarray, " polygon"]) -> Int[np.ndarray, " total"]:

@@ -370,3 +370,30 @@ def test_the_ict_mesh_keeps_its_polygons_texture_and_materials(unpack, tmp_path)
 def test_the_ict_mesh_is_never_read_line_by_line(ict_folder, monkeypatch):
     monkeypatch.setattr(obj_text, "_parse_uneven_numbers", None)
     assert read_obj(ict_folder / "generic_neutral_mesh.obj").vertex_count == 26719
+
+
+def test_scans_read_in_turn_keep_their_own_faces_though_equal_ones_are_parsed_once(tmp_path):
+    corners = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 1\n"
+    faces = {"a": "f 1/1 2/2 3/1 4/2\n", "b": "f 1/1 2/2 3/1\n", "c": "f -4/1 -3/2 -2/1\n", "d": "f 1/1 2/2 3/1 4/2\n"}
+    for name, text in faces.items():
+        (tmp_path / f"{name}.obj").write_text(corners + text)
+    found = {name: read_obj(tmp_path / f"{name}.obj").faces.tolist() for name in "adbcabd"}
+    assert found == {"a": [[0, 1, 2], [0, 2, 3]], "b": [[0, 1, 2]], "c": [[0, 1, 2]], "d": [[0, 1, 2], [0, 2, 3]]}
+
+
+def test_negative_indices_count_from_their_own_line_even_if_the_face_lines_are_the_same(tmp_path):
+    (tmp_path / "late.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf -3 -2 -1\n")
+    (tmp_path / "early.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nf -3 -2 -1\nv 0 1 0\n")
+    assert read_obj(tmp_path / "late.obj").faces.tolist() == [[1, 2, 3]]
+    assert read_obj(tmp_path / "early.obj").faces.tolist() == [[0, 1, 2]]
+
+
+def test_what_a_caller_does_to_his_arrays_does_not_reach_the_next_scan(tmp_path):
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
+    first = read_obj(tmp_path / "a.obj")
+    for array in (first.faces, first.uv):
+        if array.flags.writeable:
+            array[:] = 7
+    second = read_obj(tmp_path / "a.obj")
+    assert second.faces.tolist() == [[0, 1, 2]]
+    assert second.uv.tolist() == [[0.0, 0.0]]
