@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test check lint format types imports accuracy compare docs clean
+.PHONY: help quickstart test check lint format types imports accuracy compare bench bench-long docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make docs         the documentation: docs/_build/html/index.html'
 	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
 	@echo 'make compare      all rows of the comparison, hours, goes on where it stopped: make compare RAW=... OUT=... ARGS=--list'
+	@echo 'make bench        how fast each step is, against plain code, peers and the machine; ten minutes (ARGS="--ict CLONE")'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -48,6 +49,13 @@ accuracy: .venv/installed
 # Takes hours and goes on where it was stopped; ARGS="--only linear" makes some rows, ARGS=--list says where they stand.
 compare: .venv/installed
 	$(BIN)/python benchmarks/compare.py "$(RAW)" "$(or $(OUT),accuracy)" $(ARGS)
+
+# At most ten minutes on two quiet cores; bench-long adds rows such as the plain heap on the whole face.
+bench: .venv/installed
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-long: .venv/installed
+	$(BIN)/python benchmarks/bench.py --long $(ARGS)
 
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html

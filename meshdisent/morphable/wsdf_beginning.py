@@ -9,6 +9,7 @@ from torch import Tensor
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.pseudo_neutrals import pseudo_neutrals
 from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
+from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.linear import mirrored_faces
 from meshdisent.morphable.linear_start import LinearStart, displacements_at_the_mean, see, show_people
 from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
@@ -41,11 +42,17 @@ def begin(config: WSDFConfig, scans: ScanDataset) -> tuple[SyntheticPeople | Non
             shown = torch.from_numpy(scans.vertices(scans.rows("train"))).flatten(start_dim=1)
             sight = see(shown, config.principal.components)
         return people, start, PrincipalEncoder(*sight, config.principal.hidden, *sizes)
+    return people, start, spiral_encoders(config, topology)
+
+
+def spiral_encoders(config: WSDFConfig, topology: Topology) -> tuple[SpiralEncoder, SpiralEncoder]:
+    """Untrained spiral encoders, for identity and expression."""
     levels = spiral_hierarchy(topology, **asdict(config.hierarchy))
     spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
     kept = tuple(torch.from_numpy(rows) for rows in levels.hierarchy.kept[:2])
+    sizes = config.identity_size, config.expression_size
     identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)
-    return people, start, (identity, expression)
+    return identity, expression
 
 
 def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:

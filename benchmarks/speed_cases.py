@@ -1,0 +1,303 @@
+"""The rows of the speed table: what is done, by which methods, on the face of ICT-FaceKit."""
+
+import contextlib
+import copy
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from plain_decimation import heap_decimation
+from plain_wsdf import PlainStep
+from speed_measure import Problem
+
+from meshdisent.data.ict_facekit import read_generic
+from meshdisent.data.layouts import FolderLayout
+from meshdisent.data.preparation import prepare
+from meshdisent.mesh.decimation import decimate
+from meshdisent.mesh.hierarchy import hierarchy
+from meshdisent.mesh.mesh import Mesh
+from meshdisent.mesh.published_hierarchy import published_hierarchy
+from meshdisent.mesh.spirals import spirals
+from meshdisent.mesh.topology import Topology
+from meshdisent.morphable.contract import Batch
+from meshdisent.morphable.wsdf import WSDF
+from meshdisent.morphable.wsdf_beginning import spiral_encoders
+from meshdisent.nn.neutral_bank import NeutralBank, confidence
+from meshdisent.nn.normalization import Normalization
+from meshdisent.training.recipe import Recipe, read_recipe
+from meshdisent.training.step import Stepper
+
+FACE = 9409  # vertices of the face region
+BATCH, SUBJECTS = 32, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row.
+
+    Attributes
+    ----------
+    name, title : For the command line; for the table.
+    prepare : (clone of ICT-FaceKit, folder for files, device) -> what is measured.
+    is_long : Left out of the short run.
+    on_devices : Whether it can run on an accelerator.
+    has_memory : Whether peak memory says something.
+    once_is_enough : A slow peer need not be repeated.
+    unit, count, counted : "a second" shows ``count`` / time, of what.
+    """
+
+    name: str
+    title: str
+    prepare: Callable[[Path, Path, str], Problem]
+    is_long: bool = False
+    on_devices: bool = False
+    has_memory: bool = True
+    once_is_enough: bool = True
+    unit: str = "seconds"
+    count: int = 1
+    counted: str = ""
+
+
+def face(clone: Path, vertex_count: int | None = None) -> Topology:
+    """The face region in mm, whole or decimated."""
+    generic = read_generic(clone)
+    vertices, faces = generic.vertices[:FACE], generic.faces[(generic.faces < FACE).all(axis=1)]
+    if vertex_count is None:
+        return Topology(vertices, faces)
+    small = decimate(vertices, faces, vertex_count)
+    return Topology(small.map @ vertices, small.faces)
+
+
+def wsdf(recipe: Recipe, topology: Topology, device: str) -> WSDF:
+    """An untrained model as the recipe describes it, with made-up statistics: speed does not depend on them."""
+    torch.manual_seed(0)
+    template = torch.from_numpy(topology.template).float()
+    normalization = Normalization(template, torch.full_like(template, 2.0))
+    model = WSDF(recipe.config, topology, spiral_encoders(recipe.config, topology), normalization)
+    model.confidence = confidence(torch.full((SUBJECTS,), 20), recipe.config.bank.confidence_shift)
+    model.bank = NeutralBank(SUBJECTS, template, recipe.config.bank.beta)
+    return model.to(device)
+
+
+def made_up_batch(topology: Topology, device: str, count: int = BATCH) -> Batch:
+    """Scans around the template, four of each subject."""
+    random = torch.Generator().manual_seed(1)
+    template = torch.from_numpy(topology.template).float()
+    return Batch(
+        vertices=(template + 2 * torch.randn(count, *template.shape, generator=random)).to(device),
+        subject=(torch.arange(count) // 4 % SUBJECTS).to(device),
+        expression=torch.zeros(count, dtype=torch.int64, device=device),
+        rows=torch.arange(count, device=device),
+    )
+
+
+def step_flops(model: WSDF, batch: int) -> float:
+    """Floating-point operations of the products that a training step cannot do without.
+
+    Encoders: each convolution once forward, and backward once for its weights and, behind the first, once for its
+    input. Decoder: 128 rows for 32 scans (scan, neutral, displacement, derivative) through the generator, as often.
+    """
+    total = 0.0
+    for encoder in (model.identity_encoder, model.expression_encoder):
+        assert encoder is not None
+        for name, value in encoder.named_parameters():
+            if value.ndim == 2:
+                rows = _vertices_of(encoder, name)
+                total += 2 * value.numel() * rows * batch * (2 if name == "trunk.0.conv.linear.weight" else 3)
+    rows = batch * (2 + 2 * bool(model.config.loss.jacobian))
+    linear = sum(layer.weight.numel() for layer in model.decoder.generator.net if isinstance(layer, torch.nn.Linear))
+    return total + 3 * 2 * rows * linear + 3 * 2 * rows * model.decoder.recoupler.weight.numel()
+
+
+def _vertices_of(encoder: torch.nn.Module, name: str) -> int:
+    """How many vertices a layer's product is made for; 1 for those behind the last convolution."""
+    if ".linear." not in name:
+        return 1
+    return len(encoder.get_submodule(name.removesuffix(".linear.weight")).spirals)
+
+
+def training_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, str], Problem]:
+    """A step of 32 scans, ours and plain, on equal models."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        recipe, topology = read_recipe(recipe_name), face(clone, vertex_count)
+        assert recipe.training is not None
+        ours = wsdf(recipe, topology, device)
+        plain = PlainStep(copy.deepcopy(ours), recipe.training.learning_rate, recipe.training.weight_decay)
+        stepper, batch = Stepper(ours.train(), recipe.training), made_up_batch(topology, device)
+        noise = [torch.Generator().manual_seed(2) for _ in range(2)]
+        rate = recipe.training.learning_rate
+        parameters = sum(value.numel() for value in ours.parameters())
+        return Problem(
+            methods={
+                "ours": lambda: stepper.take([batch], noise[0], rate),
+                "plain": lambda: plain.take(batch, noise[1]),
+            },
+            flops=step_flops(ours, BATCH),
+            bytes=28.0 * parameters,  # AdamW reads four numbers a parameter and writes three
+        )
+
+    return make
+
+
+def coding(count: int) -> Callable[[Path, Path, str], Problem]:
+    """Encode and decode."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        topology = face(clone, 4609)
+        model = wsdf(read_recipe("wsdf-published"), topology, device).eval()
+        scans = made_up_batch(topology, device, count).vertices
+
+        @torch.no_grad()
+        def call() -> torch.Tensor:
+            return model.decode(model.encode(scans))
+
+        flops = step_flops(model, count) / 3  # one way; the decoder's rows are four times as many there
+        return Problem(methods={"ours": call}, flops=flops)
+
+    return make
+
+
+def decimation(clone: Path, scratch: Path, device: str) -> Problem:
+    """9,409 to 1,200 vertices with the map that brings scans there; peers give no map."""
+    whole = face(clone)
+    vertices, faces = whole.template, whole.faces
+    methods: dict[str, Callable[[], Any] | None] = {"ours, with map": lambda: decimate(vertices, faces, 1200)}
+    import fast_simplification
+
+    narrow = faces.astype(np.int32)
+    methods["fast-simplification, no map"] = lambda: fast_simplification.simplify(vertices, narrow, target_count=2400)
+    import pyvista
+
+    surface = pyvista.PolyData.from_regular_faces(vertices, faces)
+    methods["pyvista, no map"] = lambda: surface.decimate(1 - 2400 / len(faces))
+    import trimesh
+
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    methods["trimesh, no map"] = lambda: mesh.simplify_quadric_decimation(face_count=2400)
+    return Problem(methods=methods)
+
+
+def heap(vertex_count: int | None) -> Callable[[Path, Path, str], Problem]:
+    """The plain heap, to a quarter of the vertices, or of the whole face to 1,200."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        start = face(clone, vertex_count)
+        vertices, faces, wanted = start.template, start.faces, 1200 if vertex_count is None else vertex_count // 4
+        return Problem(
+            methods={
+                "ours, with map": lambda: decimate(vertices, faces, wanted),
+                "plain heap": lambda: heap_decimation(vertices, faces, wanted),
+            }
+        )
+
+    return make
+
+
+def levels(vertex_count: int) -> Callable[[Path, Path, str], Problem]:
+    """A hierarchy of four levels below the template, and the spirals of all, nothing read from the cache."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        if vertex_count > FACE:
+            generic = read_generic(clone)
+            vertices, faces = generic.vertices, generic.faces
+        else:
+            vertices, faces = (lambda t: (t.template, t.faces))(face(clone, vertex_count))
+
+        def with_spirals(build: Callable[..., Any]) -> Callable[[], Any]:
+            return lambda: [spirals(level.vertices, level.faces, 9) for level in build(vertices, faces).levels]
+
+        return Problem(
+            methods={"ours": with_spirals(hierarchy), "exact published heap": with_spirals(published_hierarchy)}
+        )
+
+    return make
+
+
+def preparing(scan_count: int) -> Callable[[Path, Path, str], Problem]:
+    """OBJ scans of the whole head, 26,719 vertices, with texture coordinates and groups as they come, on one core."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        raw = scratch / f"raw-{scan_count}"
+        paths = write_heads(clone, raw, scan_count)
+        layout = FolderLayout(raw=(raw,), unit="cm")
+
+        def ours() -> None:
+            prepare(layout, scratch / "heads.h5", vertices=4609, seed=0, workers=1, progress=False, overwrite=True)
+
+        return Problem(
+            methods={
+                "ours: read, check, decimate, write": ours,
+                "ours, reading alone": lambda: [Mesh.read(path) for path in paths],
+                "pyvista, reading alone": lambda: [_pyvista(path) for path in paths],
+                "trimesh, reading alone": lambda: [_trimesh(path) for path in paths],
+            }
+        )
+
+    return make
+
+
+def write_heads(clone: Path, raw: Path, count: int) -> list[Path]:
+    """Scans that differ in their vertices alone, four to a subject."""
+    if not raw.exists():
+        lines = (clone / "FaceXModel" / "generic_neutral_mesh.obj").read_text().splitlines()
+        rows = [k for k, line in enumerate(lines) if line.startswith("v ")]
+        base = np.array([lines[k].split()[1:4] for k in rows], dtype=float)
+        random = np.random.default_rng(0)
+        for scan in range(count):
+            for k, point in zip(rows, base + random.normal(0, 0.01, base.shape), strict=True):
+                lines[k] = "v {:.6f} {:.6f} {:.6f}".format(*point)
+            folder = raw / f"subject{scan // 4}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"expression{scan % 4}.obj").write_text("\n".join(lines) + "\n")
+    return sorted(raw.rglob("*.obj"))
+
+
+def _pyvista(path: Path) -> Any:
+    import pyvista
+
+    return pyvista.read(path)
+
+
+def _trimesh(path: Path) -> Any:
+    import trimesh
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return trimesh.load(path, process=False, maintain_order=True)
+
+
+_SIZES = {4609: "4,609", 1249: "1,249"}
+_SETTINGS = {"wsdf-published": "FaceScape", "wsdf-published-coma": "CoMA"}
+
+
+def _step(recipe: str, vertices: int) -> Case:
+    short = "wsdf-facescape" if recipe == "wsdf-published" else "wsdf-coma"
+    title = f"WSDF training step, {_SIZES[vertices]} vertices, batch 32, {_SETTINGS[recipe]} settings"
+    return Case(
+        name=f"{short}-{vertices}", title=title, prepare=training_step(recipe, vertices), on_devices=True,
+        once_is_enough=False,
+    )  # fmt: skip
+
+
+CASES = (
+    _step("wsdf-published", 4609),
+    _step("wsdf-published-coma", 4609),
+    _step("wsdf-published-coma", 1249),
+    Case(name="coding-1", title="encode and decode one scan, 4,609 vertices, FaceScape settings", prepare=coding(1)),
+    Case(name="coding-64", title="the same, 64 scans", prepare=coding(64)),
+    Case(name="decimate-9409", title="quadric decimation, 9,409 to 1,200 vertices", prepare=decimation,
+         has_memory=False),
+    Case(name="heap-1600", title="quadric decimation, 1,600 to 400 vertices", prepare=heap(1600), has_memory=False),
+    Case(name="heap-9409", title="quadric decimation, 9,409 to 1,200 vertices, plain heap", prepare=heap(None),
+         is_long=True, has_memory=False),
+    Case(name="levels-4609", title="hierarchy of 4 levels and spirals, 4,609 vertices", prepare=levels(4609),
+         has_memory=False),
+    Case(name="levels-26719", title="the same, 26,719 vertices", prepare=levels(26719), has_memory=False),
+    Case(name="prepare", title="OBJ scans of 26,719 vertices, one core", prepare=preparing(24), unit="a second",
+         count=24, counted="scans"),
+)  # fmt: skip
+assert len({case.name for case in CASES}) == len(CASES)
