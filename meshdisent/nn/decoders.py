@@ -81,9 +81,9 @@ class RecoupledDecoder(nn.Module):
     ) -> Float[Tensor, "batch vertex 3"]:
         """How far expressions move faces from rest: the difference is taken before the last layer, which is linear."""
         unit = self.recoupler.unit_weight()
-        moved, rest = self.recoupler.fuse(identity, expression, unit), self.recoupler.fuse_neutral(identity, unit)
-        hidden_moved, hidden_rest = self.generator.hidden(torch.cat([moved, rest])).chunk(2)
-        flat = (hidden_moved - hidden_rest) @ self.generator.last.weight.T
+        moved = self.generator.hidden(self.recoupler.fuse(identity, expression, unit))
+        rest = self.generator.hidden(self.recoupler.fuse_neutral(identity, unit))
+        flat = (moved - rest) @ self.generator.last.weight.T
         return flat.unflatten(1, (self.generator.vertex_count, 3))
 
     def all_at_once(
