@@ -197,7 +197,9 @@ def _parse_faces(blocks: dict[bytes, Block]) -> Parsed:
 
 
 _last_faces = _LastParsed(_faces_key, _parse_faces)
-_last_uv = _LastParsed(lambda block: (_digest(block.text),), lambda block: (_texture_coordinates(block),))
+_last_uv: _LastParsed[Block] = _LastParsed(
+    lambda block: (_digest(block.text),), lambda block: (_texture_coordinates(block),)
+)
 
 
 def _labels(statements: Statements, face_lines: Int[np.ndarray, " face"]) -> dict[str, Labels]:

@@ -195,9 +195,10 @@ class _SpiralBlock(torch.autograd.Function):
 
 def _differentiable_backward(ctx: Any, from_out: Tensor) -> tuple[Tensor | None, ...]:
     """Gradients that can be differentiated once more, by way of the plain twin."""
-    *leaves, spirals, kept = ctx.saved_tensors[:5]
+    features, weight, bias, spirals, kept = ctx.saved_tensors[:5]
+    leaves = features, weight, bias
     wanted = [leaf for leaf, is_wanted in zip(leaves, ctx.needs_input_grad, strict=False) if is_wanted]
-    again = plain_block(*leaves, spirals, kept, ctx.has_activation)
+    again = plain_block(features, weight, bias, spirals, kept, ctx.has_activation)
     slopes = iter(torch.autograd.grad(again, wanted, from_out, create_graph=True))
     return (*(next(slopes) if is_wanted else None for is_wanted in ctx.needs_input_grad[:3]), None, None, None)
 
