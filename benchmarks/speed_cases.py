@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from plain_decimation import heap_decimation
+from plain_fed import densely
 from plain_wsdf import PlainStep
 from speed_measure import Problem
 
@@ -24,10 +25,13 @@ from meshdisent.mesh.published_hierarchy import published_hierarchy
 from meshdisent.mesh.spirals import spirals
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch
+from meshdisent.morphable.fed import FED
 from meshdisent.morphable.wsdf import WSDF
 from meshdisent.morphable.wsdf_beginning import spiral_encoders
+from meshdisent.nn.discriminator import IdentityDiscriminator
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
-from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.normalization import Normalization, UnitCoordinates
+from meshdisent.nn.point_features import PointFeatures
 from meshdisent.training.recipe import Recipe, read_recipe
 from meshdisent.training.step import Stepper
 
@@ -139,6 +143,59 @@ def training_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, 
             },
             flops=step_flops(ours, BATCH),
             bytes=28.0 * parameters,  # AdamW reads four numbers a parameter and writes three
+        )
+
+    return make
+
+
+def fed(recipe: Recipe, topology: Topology, device: str) -> FED:
+    """An untrained FED as the recipe describes it, with made-up statistics."""
+    torch.manual_seed(0)
+    template = torch.from_numpy(topology.template).float()
+    coordinates = UnitCoordinates(torch.zeros(3), torch.tensor(100.0))
+    model = FED(recipe.config, topology, coordinates, template / 100)
+    if recipe.config.discriminator.is_used:
+        model.discriminator = IdentityDiscriminator(recipe.config.discriminator.network)
+    model.use_laplacian()
+    return model.to(device)
+
+
+def fed_flops(model: FED, batch: int) -> float:
+    """Operations of the products of a step in dense form: 920 GFLOP for 32 scans of 4,609 vertices.
+
+    The encoder twice, forward and backward for weights and inputs; the discriminator on two pairs a scan likewise; and
+    once more for the faces, forward and backward for its input.
+    """
+
+    def forward(module: torch.nn.Module) -> float:
+        shared = [part for part in module.modules() if isinstance(part, PointFeatures)]
+        widths = sum(linear.weight.numel() for part in shared for linear in part.linears)
+        return 2.0 * widths * model.topology.vertex_count * batch
+
+    judged = 0.0 if model.discriminator is None else (2 * 3 + 2) * forward(model.discriminator)
+    return 2 * 3 * forward(model.encoder) + judged
+
+
+def fed_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, str], Problem]:
+    """A joint step of 32 scans, ours and densely, on equal models."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        recipe, topology = read_recipe(recipe_name), face(clone, vertex_count)
+        assert recipe.training is not None
+        ours = fed(recipe, topology, device).train()
+        plain = densely(copy.deepcopy(ours))
+        scans = made_up_batch(topology, device)
+        partners = made_up_batch(topology, device).vertices.roll(1, 0)
+        batch = Batch(**vars(scans) | {"partner": partners})
+        steppers = [Stepper(model, recipe.training, model.phases()[-1]) for model in (ours, plain)]
+        noise = [torch.Generator().manual_seed(2) for _ in steppers]
+        rate = recipe.training.learning_rate
+        return Problem(
+            methods={
+                "ours": lambda: steppers[0].take([batch], noise[0], rate),
+                "dense": lambda: steppers[1].take([batch], noise[1], rate),
+            },
+            flops=fed_flops(ours, BATCH),
         )
 
     return make
@@ -283,10 +340,18 @@ def _step(recipe: str, vertices: int) -> Case:
     )  # fmt: skip
 
 
+def _fed_step(recipe: str, what: str) -> Case:
+    name = "fed-4609" if what.startswith("with ") else "fed-alone-4609"
+    title = f"FED training step, 4,609 vertices, batch 32, {what}"
+    return Case(name=name, title=title, prepare=fed_step(recipe, 4609), on_devices=True)
+
+
 CASES = (
     _step("wsdf-published", 4609),
     _step("wsdf-published-coma", 4609),
     _step("wsdf-published-coma", 1249),
+    _fed_step("fed-published", "with discriminator"),
+    _fed_step("fed-published/facescape-no-discriminator", "without discriminator"),
     Case(name="coding-1", title="encode and decode one scan, 4,609 vertices, FaceScape settings", prepare=coding(1)),
     Case(name="coding-64", title="the same, 64 scans", prepare=coding(64)),
     Case(name="decimate-9409", title="quadric decimation, 9,409 to 1,200 vertices", prepare=decimation,

@@ -7,7 +7,7 @@ Examples
 --------
 >>> import meshdisent
 >>> sorted(meshdisent.__all__)
-['LinearModel', 'Mesh', 'ScanDataset', 'WSDF', '__version__', 'load']
+['CoMA', 'FED', 'LinearModel', 'Mesh', 'MultilinearModel', 'ScanDataset', 'WSDF', '__version__', 'load']
 """
 
 import importlib
@@ -16,18 +16,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
     from meshdisent.mesh.mesh import Mesh
+    from meshdisent.morphable.coma import CoMA
+    from meshdisent.morphable.fed import FED
     from meshdisent.morphable.linear import LinearModel
     from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.multilinear import MultilinearModel
     from meshdisent.morphable.wsdf import WSDF
 
 __version__ = "0.1.0"
 
-__all__ = ["WSDF", "LinearModel", "Mesh", "ScanDataset", "__version__", "load"]
+__all__ = ["FED", "WSDF", "CoMA", "LinearModel", "Mesh", "MultilinearModel", "ScanDataset", "__version__", "load"]
 
 _HOMES = {
     "WSDF": "meshdisent.morphable.wsdf",
+    "FED": "meshdisent.morphable.fed",
+    "CoMA": "meshdisent.morphable.coma",
     "LinearModel": "meshdisent.morphable.linear",
     "Mesh": "meshdisent.mesh.mesh",
+    "MultilinearModel": "meshdisent.morphable.multilinear",
     "ScanDataset": "meshdisent.data.dataset",
     "load": "meshdisent.morphable.model_file",
 }

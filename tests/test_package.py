@@ -81,7 +81,7 @@ def test_each_public_name_is_found_when_asked_for(name):
 
 
 def test_an_unknown_name_is_refused_with_the_public_list():
-    with pytest.raises(AttributeError, match=r"no attribute 'Wsdf'; its public names are WSDF, LinearModel"):
+    with pytest.raises(AttributeError, match=r"no attribute 'Wsdf'; its public names are FED, WSDF"):
         _ = meshdisent.Wsdf
 
 

@@ -57,6 +57,11 @@ def text(found: Inspection) -> str:
             for name, counts in found.splits.items()
             if counts["scans"]
         ),
+        *(
+            f"  set          {name}: {counts['scans']} scans of {counts['subjects']} subjects "
+            f"({counts['train']} train, {counts['test']} test)"
+            for name, counts in found.sets.items()
+        ),
         f"  expressions  {_wrapped(found.expression_names)}",
         f"  labels       {found.cells['seen']} of {found.cells['all']} subjects and expressions have a scan, "
         f"{found.unlabeled} scans have no expression",

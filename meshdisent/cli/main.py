@@ -25,9 +25,12 @@ from meshdisent.errors import MeshdisentError, UsageError
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("meshdisent.cli.quickstart", "run everything below on built-in heads and write a report"),
     "prepare": ("meshdisent.cli.prepare", "read a folder of registered scans into one faces.h5"),
+    "resample": ("meshdisent.cli.resample", "bring scans of one topology to another"),
+    "combine": ("meshdisent.cli.combine", "make one faces.h5 of several of one topology"),
     "inspect": ("meshdisent.cli.inspect", "say what is in a faces.h5, and what looks wrong"),
     "train": ("meshdisent.cli.train", "train a model from a recipe"),
     "evaluate": ("meshdisent.cli.evaluate", "measure a model beside what needs no network"),
+    "compare": ("meshdisent.cli.compare", "measure several models on the same scans, with intervals"),
     "neutralize": ("meshdisent.cli.neutralize", "take the expression off a scan"),
     "transfer": ("meshdisent.cli.transfer", "put the expression of one person on another"),
     "interpolate": ("meshdisent.cli.interpolate", "walk from one scan to another"),

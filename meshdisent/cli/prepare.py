@@ -22,16 +22,18 @@ class Steps:
     vertices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Decimate to so many vertices: once on the template, then all scans by the same map."""
     split_by: Annotated[str, tyro.conf.arg(metavar="HOW")] = "subjects"
-    """subjects (60 % train, 10 % val, 30 % test), frames (10 of every 100 to the test), or a JSON file
-    {"train": [subjects], "val": [...], "test": [...]}."""
-    align: Literal["layout", "none", "rigid", "similarity"] = "layout"
-    """Bring the scans into one frame; layout: what the data set needs."""
+    """subjects (60 % train, 10 % val, 30 % test), frames (10 of every 100 to the test), a published split of the
+    layout (named above), or a JSON file {"train": [subjects], "val": [...], "test": [...]}."""
+    align: Literal["layout", "none", "rigid", "similarity", "neutral-first"] = "layout"
+    """Bring the scans into one frame; layout: what the data set needs; neutral-first: neutrals to their mean, then the
+    others to their subject's neutral by the stable vertices (FED on BU-3DFE)."""
     stable: Annotated[str | None, tyro.conf.arg(metavar="REGION|FILE")] = None
     """Align by these vertices only: a region of the template, or a file with one index a line."""
     drop: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Share of training scans to set aside as unlikely (0.05 in the papers); if not given, what the data set needs."""
     topology: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Template that the scans must match, a mesh or a faces.h5; if not given, one of the scans."""
+    """Template that the scans must match, a mesh, a FLAME model (.pkl, .npz) or a faces.h5; if not given, one of the
+    scans."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Draws the split, and the people of the layout ict."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -82,9 +84,24 @@ def _parse(name: str, arguments: list[str]) -> tuple[Any, Steps]:
         both,
         args=arguments,
         prog=f"meshdisent prepare {name}",
-        description=f"{layout.__doc__}\n\nFor example: meshdisent prepare {name} RAW --out faces.h5 --vertices 1200",
+        description=_description(name),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def _description(name: str) -> str:
+    """What a layout is, with its published splits and an example."""
+    layout = LAYOUTS[name]
+    lines = [str(layout.__doc__), ""]
+    if layout.splits:
+        lines += ["Published splits, for --split-by:"]
+        shown = {
+            f"{how}:{split.argument}" if split.argument else how: split.about for how, split in layout.splits.items()
+        }
+        lines += [f"  {how:{max(map(len, shown))}}  {about}" for how, about in shown.items()] + [""]
+    split = next((how for how, split in layout.splits.items() if not split.argument), "")
+    options = f" --split-by {split}" if split else " --vertices 1200"
+    return "\n".join([*lines, f"For example: meshdisent prepare {name} RAW --out faces.h5{options}"])
 
 
 def _text(result: Preparation) -> str:
@@ -97,6 +114,7 @@ def _text(result: Preparation) -> str:
         + ("" if result.neutrals else "; name the expression at rest with --neutral NAME"),
     ]
     lines += [f"passed over: {count} {kind}" for kind, count in result.passed_over.items()]
+    lines += [f"note: {remark}" for remark in result.remarks]
     if result.rejected:
         lines.append(f"rejected: {len(result.rejected)} scans, listed in {result.rejected_path}; the first:")
         lines += [f"  {rejection.source}: {rejection.reason}" for rejection in result.rejected[:3]]
@@ -105,7 +123,7 @@ def _text(result: Preparation) -> str:
 
 
 def _help() -> str:
-    rows = [f"  {name:8}  {(layout.__doc__ or '').strip()}" for name, layout in LAYOUTS.items()]
+    rows = [f"  {name:{max(map(len, LAYOUTS))}}  {(layout.__doc__ or '').strip()}" for name, layout in LAYOUTS.items()]
     return "\n".join(
         [
             "usage: meshdisent prepare LAYOUT RAW... --out faces.h5 [options]",

@@ -187,6 +187,7 @@ def plan(recipe: Recipe, scans: "ScanDataset", given: Arguments) -> str:
         weights = sum(p.numel() for p in build(recipe, scans).parameters())
         config = recipe.training
         ends = [f"{config.steps:,} steps"] if config.steps is not None else []
+        ends += [f"{config.epochs:,} epochs"] if config.epochs is not None else []
         ends += [f"{config.minutes:g} minutes"] if config.minutes is not None else []
         batch = config.sampler.batch_size * config.accumulation
         lines.append(f"model: {recipe.model}, {weights:,} weights, on {given.device}")

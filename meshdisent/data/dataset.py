@@ -46,6 +46,8 @@ class ScanDataset:
     subject, expression, frame : (N,) int64; -1 where expression or frame is unknown.
     split : (N,) int8 index into ``SPLITS``: train, val, test, dropped.
     neutral_row : (S,) int64 The scan that shows the subject at rest, -1 where there is none.
+    sets : Names of the datasets that were combined (``meshdisent combine``); empty where the scans are of one.
+    set_of_scan : (N,) int64 The set of each scan, a row of ``sets``; all 0 where the scans are of one.
     transforms : What alignment did to each scan, None if nothing was done.
     attributes : Strings and numbers that say how the scans were made (unit, axes, ...).
 
@@ -76,6 +78,8 @@ class ScanDataset:
         self.subjects, self.expressions = labels.subjects, labels.expressions
         self.subject, self.expression, self.frame = labels.subject, labels.expression, labels.frame
         self.split, self.neutral_row = labels.split, labels.neutral_row
+        one_set = np.zeros(len(labels), np.int64)
+        self.sets, self.set_of_scan = labels.sets, one_set if labels.set_of_scan is None else labels.set_of_scan
         self._memory, self._vertices_hash = vertices, vertices_hash
         self._file: h5py.File | None = None
         self._pid = os.getpid()
@@ -125,6 +129,7 @@ class ScanDataset:
         split: Sequence[str] | None = None,
         neutral: str = "neutral",
         truth: Mapping[str, Float[np.ndarray, "..."]] | None = None,
+        set_names: Sequence[str] | None = None,
         attributes: Mapping[str, Attribute] | None = None,
     ) -> "ScanDataset":
         """Make a dataset in memory.
@@ -141,6 +146,7 @@ class ScanDataset:
         split : (N,) Names out of ``SPLITS``; all "train" if not given.
         neutral : Name of the expression at rest.
         truth : True neutral of each subject whose neutral is known, by name.
+        set_names : (N,) Which of several combined datasets each scan comes from.
         attributes : Strings and numbers to keep.
 
         Raises
@@ -160,7 +166,9 @@ class ScanDataset:
                 f"The template has {len(reference)} vertices and the scans {vertices.shape[1]}; wanted the same. "
                 "Give the template that the scans are registered to."
             )
-        labels = Labels.from_names(subject_names, expression_names, frame=frame, split=split, neutral=neutral)
+        labels = Labels.from_names(
+            subject_names, expression_names, frame=frame, split=split, neutral=neutral, set_names=set_names
+        )
         return cls(
             Topology(reference, faces, dict(regions or {})),
             labels,
@@ -268,6 +276,8 @@ class ScanDataset:
         digest.update(repr((self.subjects, self.expressions)).encode())
         for index in (self.subject, self.expression, self.frame, self.split, self.neutral_row):
             digest.update(index.astype("<i8").tobytes())
+        if self.sets:
+            digest.update(repr(self.sets).encode() + self.set_of_scan.astype("<i8").tobytes())
         digest.update(b"" if self.truth is None else self.truth.astype("<f4").tobytes())
         return digest.hexdigest()[:16]
 

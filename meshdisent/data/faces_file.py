@@ -80,6 +80,8 @@ def read_labels(file: h5py.File, where: str) -> Labels:
         frame=file["frame"][...].astype(np.int64),
         split=file["split"][...].astype(np.int8),
         neutral_row=file["neutral/row"][...].astype(np.int64),
+        sets=tuple(file["sets"].asstr()[...].tolist()) if "sets" in file else (),
+        set_of_scan=file["set"][...].astype(np.int64) if "sets" in file else None,
     )
     labels.check(where)
     return labels
@@ -157,6 +159,9 @@ def _check_arrays(file: h5py.File, where: str) -> None:
         _array(file, name, where, "iu", (scan_count,))
     subject_count = _array(file, "subjects", where, "text", (None,)).shape[0]
     _array(file, "expressions", where, "text", (None,))
+    if _has(file, "set", where) or _has(file, "sets", where):
+        _array(file, "set", where, "iu", (scan_count,))
+        _array(file, "sets", where, "text", (None,))
     _array(file, "neutral/row", where, "iu", (subject_count,))
     if _has(file, "neutral/truth", where):
         truth = _array(file, "neutral/truth", where, "f", (subject_count, vertex_count, 3))

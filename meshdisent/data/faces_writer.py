@@ -17,6 +17,7 @@ from meshdisent.data.faces_file import FORMAT, FORMAT_VERSION, OWN_ATTRIBUTES, b
 from meshdisent.data.labels import Labels
 from meshdisent.errors import DataError
 from meshdisent.files import writing
+from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.topology import Topology
 
 Attribute = str | int | float | bool
@@ -33,6 +34,11 @@ class Transforms(NamedTuple):
     def identity(cls, scan_count: int) -> "Transforms":
         """No change to any scan."""
         return cls(np.ones(scan_count), np.tile(np.eye(3), (scan_count, 1, 1)), np.zeros((scan_count, 3)))
+
+    def followed_by(self, motion: Similarity) -> "Transforms":
+        """The transforms after all scans were moved once more, as one."""
+        rotation, translation = self.rotation @ motion.rotation, motion.apply(self.translation)
+        return Transforms(motion.scale * self.scale, rotation, translation)
 
 
 class FullResolution(NamedTuple):
@@ -156,7 +162,11 @@ class DatasetWriter:
                 f"{self.path}: {len(labels)} rows of labels were given for {len(self)} scans; give one to each scan."
             )
         labels.check(self.path)
-        for name, table in (("subjects", labels.subjects), ("expressions", labels.expressions)):
+        tables = {"subjects": labels.subjects, "expressions": labels.expressions}
+        if labels.set_of_scan is not None:
+            tables["sets"] = labels.sets
+            self._file["set"] = labels.set_of_scan.astype("<i4")
+        for name, table in tables.items():
             names = [entry.encode() for entry in table]
             # Of fixed length: then they lie in the array itself, and not as objects in a heap without checksums.
             kind = h5py.string_dtype("utf-8", length=max([1, *map(len, names)]))

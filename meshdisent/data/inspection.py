@@ -9,6 +9,7 @@ import numpy as np
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.labels import SPLITS
+from meshdisent.data.splits import WITHIN_SUBJECTS
 from meshdisent.data.suspicions import Overview, copies, frame, neutral_quality, overview, strangers
 
 FACE_MM = (80.0, 450.0)  # longest side of the box around a face or a head
@@ -27,6 +28,7 @@ class Inspection:
     data_hash : Of the content.
     scans, subjects, expressions, frames : Counts; ``frames`` counts scans with a frame number.
     splits : Scans and subjects of each split.
+    sets : Scans and subjects of each combined set, and its scans for training and test; empty where there is one.
     expression_names : The table of expressions.
     vertices, faces, border_vertices, components, isolated_vertices : The topology in numbers.
     topology_hash, template_hash : What may be mixed, and what hierarchy and spirals depend on.
@@ -50,6 +52,7 @@ class Inspection:
     expressions: int
     frames: int
     splits: dict[str, dict[str, int]]
+    sets: dict[str, dict[str, int]]
     expression_names: tuple[str, ...]
     vertices: int
     faces: int
@@ -104,6 +107,7 @@ def inspect(scans: ScanDataset) -> Inspection:
         expressions=len(scans.expressions),
         frames=summary["frames"],
         splits=summary["splits"],
+        sets={name: _set_counts(scans, number) for number, name in enumerate(scans.sets)},
         expression_names=scans.expressions,
         vertices=topology.vertex_count,
         faces=topology.face_count,
@@ -126,6 +130,12 @@ def inspect(scans: ScanDataset) -> Inspection:
         notes=tuple(_notes(scans)),
         warnings=tuple(warnings),
     )
+
+
+def _set_counts(scans: ScanDataset, number: int) -> dict[str, int]:
+    rows = np.flatnonzero(scans.set_of_scan == number)
+    counts = {name: int((scans.split[rows] == SPLITS.index(name)).sum()) for name in ("train", "test")}
+    return {"scans": len(rows), "subjects": len(np.unique(scans.subject[rows])), **counts}
 
 
 class _Findings:
@@ -246,13 +256,13 @@ def _split_warnings(scans: ScanDataset) -> Iterator[str]:
         if not len(scans.rows(name)):
             yield f"no scan is in the split {name!r}"
     shared = _shared_subjects(scans)
-    if shared and '"split_by": "frames"' not in str(scans.attributes.get("settings", "")):
+    if shared and not _is_within_subjects(scans):
         yield f"{len(shared)} subjects are in more than one split, so the test knows who they are: {_some(shared)}"
 
 
 def _notes(scans: ScanDataset) -> Iterator[str]:
     shared = _shared_subjects(scans)
-    if shared and '"split_by": "frames"' in str(scans.attributes.get("settings", "")):
+    if shared and _is_within_subjects(scans):
         yield f"split by frames: {len(shared)} subjects are in training and test; figures are not those of new people"
     missing = _missing_cells(scans)
     if len(missing) > 0.2 * len(scans.subjects) * len(scans.expressions):
@@ -260,6 +270,12 @@ def _notes(scans: ScanDataset) -> Iterator[str]:
     dropped = len(scans.rows("dropped"))
     if dropped:
         yield f"{dropped} scans are set aside as unlikely (split 'dropped')"
+
+
+def _is_within_subjects(scans: ScanDataset) -> bool:
+    """Whether the dataset was split so that training and test share subjects, as published for sequences."""
+    settings = str(scans.attributes.get("settings", ""))
+    return any(f'"split_by": "{how}{end}' in settings for how in WITHIN_SUBJECTS for end in ('"', ":"))
 
 
 def _shared_subjects(scans: ScanDataset) -> list[str]:

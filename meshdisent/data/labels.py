@@ -25,6 +25,8 @@ class Labels:
     frame : (N,) Frame number within the sequence, -1 where there is none.
     split : (N,) Index into ``SPLITS``.
     neutral_row : (S,) The scan that shows the subject at rest, -1 where there is none.
+    sets : Names of the scan datasets that were combined; empty where the scans are of one.
+    set_of_scan : (N,) Row of ``sets``; None where the scans are of one.
     """
 
     subjects: tuple[str, ...]
@@ -34,6 +36,8 @@ class Labels:
     frame: Int[np.ndarray, " scan"]
     split: Int[np.ndarray, " scan"]
     neutral_row: Int[np.ndarray, " subject"]
+    sets: tuple[str, ...] = ()
+    set_of_scan: Int[np.ndarray, " scan"] | None = None
 
     @classmethod
     def from_names(
@@ -44,6 +48,7 @@ class Labels:
         frame: Iterable[int] | None = None,
         split: Iterable[str] | None = None,
         neutral: str = "neutral",
+        set_names: Sequence[str] | None = None,
     ) -> "Labels":
         """Build the tables from one name a scan; subjects and expressions are numbered by first appearance.
 
@@ -54,6 +59,7 @@ class Labels:
         frame : Frame number of each scan.
         split : Split of each scan, one of ``SPLITS``; "train" if not given.
         neutral : Name of the expression at rest; its first scan is the subject's neutral.
+        set_names : Scan dataset that each scan comes from, where several were combined.
 
         Raises
         ------
@@ -63,7 +69,9 @@ class Labels:
         expression_list = list(expression_names if expression_names is not None else repeat(None, count))
         frame_list = list(frame if frame is not None else repeat(UNKNOWN, count))
         split_list = list(split if split is not None else repeat("train", count))
-        for what, given in (("expression names", expression_list), ("frames", frame_list), ("splits", split_list)):
+        set_list = list(set_names if set_names is not None else repeat("", count))
+        lists: tuple[list, ...] = (expression_list, frame_list, split_list, set_list)
+        for what, given in zip(("expression names", "frames", "splits", "set names"), lists, strict=True):
             if len(given) != count:
                 raise DataError(f"{len(given)} {what} were given for {count} scans; give one to each scan.")
         for name in dict.fromkeys([*subject_names, *expression_list]):
@@ -71,6 +79,9 @@ class Labels:
                 _check_name(name)
         for name in split_list:
             split_index(name)
+        sets = () if set_names is None else tuple(dict.fromkeys(set_list))
+        for name in sets:
+            _check_name(name)
         subjects = tuple(dict.fromkeys(subject_names))
         expressions = tuple(name for name in dict.fromkeys(expression_list) if name is not None)
         subject_of = {name: k for k, name in enumerate(subjects)}
@@ -85,6 +96,8 @@ class Labels:
             frame=np.array(frame_list, np.int64),
             split=np.array([split_index(name) for name in split_list], np.int8),
             neutral_row=first_rows(subject, expression == expression_of.get(neutral, UNKNOWN - 1), len(subjects)),
+            sets=sets,
+            set_of_scan=np.array([sets.index(name) for name in set_list], np.int64) if sets else None,
         )
 
     def __len__(self) -> int:
@@ -92,7 +105,7 @@ class Labels:
 
     def check(self, where: str) -> None:
         """Raise :class:`DataError` if an index points outside its table or a name is used twice."""
-        for table, names in (("subjects", self.subjects), ("expressions", self.expressions)):
+        for table, names in (("subjects", self.subjects), ("expressions", self.expressions), ("sets", self.sets)):
             if len(set(names)) != len(names):
                 twice = next(name for k, name in enumerate(names) if name in names[:k])
                 raise DataError(f"{where}: the table {table} holds {twice!r} twice; each name must stand there once.")
@@ -104,6 +117,7 @@ class Labels:
             ("frame", self.frame, UNKNOWN, np.iinfo(np.int64).max),
             ("split", self.split, 0, len(SPLITS)),
             ("neutral/row", self.neutral_row, UNKNOWN, len(self)),
+            ("set", np.empty(0, np.int64) if self.set_of_scan is None else self.set_of_scan, 0, len(self.sets)),
         ):
             wrong = np.flatnonzero((index < low) | (index >= high))
             if len(wrong):
@@ -147,6 +161,6 @@ def _check_name(name: str, where: str = "") -> None:
     if not name or "/" in name or any(ord(letter) < 32 for letter in name):
         prefix = f"{where}: " if where else ""
         raise DataError(
-            f"{prefix}{name!r} cannot name a subject or an expression, because scans are called SUBJECT/EXPRESSION; "
-            "use a name that is not empty and has no slash and no control characters."
+            f"{prefix}{name!r} cannot name a subject, an expression or a set, because scans are called "
+            "SUBJECT/EXPRESSION; use a name that is not empty and has no slash and no control characters."
         )

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -25,6 +25,8 @@ from meshdisent.data.dataset import truth_array
 from meshdisent.data.faces_writer import DatasetWriter, Transforms
 from meshdisent.data.labels import SPLITS, Labels
 from meshdisent.data.layouts.base import Layout, Listing, Rejection, ScanRecord
+from meshdisent.data.layouts.recognition import find_scans
+from meshdisent.data.neutral_frame import check_neutrals, to_neutral_frame
 from meshdisent.data.outliers import drop_unlikely
 from meshdisent.data.splits import split_scans
 from meshdisent.data.target import Target, choose_target, stable_vertices
@@ -33,7 +35,7 @@ from meshdisent.errors import DataError, UsageError
 from meshdisent.files import refuse_existing, writing
 from meshdisent.mesh.alignment import align as align_points
 
-Alignment = Literal["none", "rigid", "similarity"]
+Alignment = Literal["none", "rigid", "similarity", "neutral-first"]
 _SCANS_PER_WORKER = 500  # a new process takes about a second to start
 _BATCH, _LARGEST_BATCH = 16, 64  # scans that one worker reads at a time; a batch ends with a subject where it can
 
@@ -51,6 +53,7 @@ class Preparation:
     vertices, full_vertices : Vertices of a scan after and before decimation.
     rejected : Files that were left out, and why; also in ``rejected_path``.
     passed_over : How many files of each other kind lay in the folders.
+    remarks : What the layout found worth knowing, such as scans that the data set should have.
     seconds : Time it took.
     """
 
@@ -64,6 +67,7 @@ class Preparation:
     rejected: tuple[Rejection, ...]
     rejected_path: str
     passed_over: dict[str, int]
+    remarks: tuple[str, ...]
     seconds: float
 
 
@@ -90,11 +94,12 @@ def prepare(
     out : The file to write; rejected scans are listed beside it, in ``NAME.rejected.csv``.
     vertices : Decimate the template to so many vertices, and all scans by the same map.
     topology : Template that all scans must match: a mesh, or a faces.h5.
-    align : "none", "rigid", or "similarity" (with scale: to the size of ``topology`` if given, else the mean size); the
-        layout knows what its scans need.
+    align : "none", "rigid", "similarity" (with scale: to the size of ``topology`` if given, else the mean size), or
+        "neutral-first" (neutrals to their mean, then the others to their subject's neutral, by the stable vertices);
+        the layout knows what its scans need.
     stable : Align by these vertices only: a region of the template, or a file of indices.
     drop : Share of the training scans to set aside as unlikely, from 0 to below 1; the layout knows.
-    split_by : "subjects", "frames", or a JSON file of subject names.
+    split_by : "subjects", "frames", a published split that the layout knows by name, or a JSON file of subject names.
     seed : Draws the split of subjects, and the people of a layout that makes them.
     workers : Processes that read scans, None for one a core; changes nothing but the time.
     overwrite : Replace an existing file.
@@ -114,8 +119,11 @@ def prepare(
     refuse_existing(out, overwrite)
     alignment, share = align or layout.align, layout.drop if drop is None else drop
     _check_arguments(alignment, share, stable, workers)
-    listing = layout.find()
-    split = split_scans(split_by, [r.subject for r in listing.records if not r.is_truth], seed, listing.left_out)
+    listing = find_scans(layout)
+    subjects, expressions = _names(listing)
+    split = split_scans(split_by, subjects, seed, listing.left_out, expressions=expressions, named=layout.splits)
+    if alignment == "neutral-first":
+        check_neutrals(subjects, expressions, layout.neutral)
     target = choose_target(layout, listing.records, seed, vertices, topology)
     anchors = stable_vertices(stable, target)
     settings = _settings(layout, vertices, topology, alignment, stable, share, split_by, seed)
@@ -133,7 +141,7 @@ def prepare(
         transforms = None
         if alignment != "none":
             has_size = topology is not None  # one of the scans, taken as the template, says nothing about size
-            transforms = _align(writer, target, kept, anchors, alignment == "similarity", labels, has_size)
+            transforms = _align(writer, target, kept, anchors, alignment, labels, has_size)
         if share:
             labels = _set_aside_unlikely(writer, labels, share)
         truth = truth_array(kept.truth, labels.subjects, target.topology.vertex_count) if kept.truth else None
@@ -150,6 +158,7 @@ def prepare(
         rejected=tuple(kept.rejected),
         rejected_path=str(_rejected_path(out)),
         passed_over=dict(listing.passed_over),
+        remarks=listing.remarks,
         seconds=time.monotonic() - started,
     )
 
@@ -244,6 +253,12 @@ def _read_batch(
     return _Batch(vertices[: len(kept)], points[: len(kept)], kept, rejected)
 
 
+def _names(listing: Listing) -> tuple[list[str], list[str | None]]:
+    """Subject and expression of each scan; true neutrals are none."""
+    scans = [record for record in listing.records if not record.is_truth]
+    return [record.subject for record in scans], [record.expression for record in scans]
+
+
 def _labels(listing: Listing, places: list[int], split: list[str], neutral: str) -> Labels:
     scans = [record for record in listing.records if not record.is_truth]
     records = [scans[place] for place in places]
@@ -261,14 +276,19 @@ def _align(
     target: Target,
     kept: _Kept,
     anchors: Int[np.ndarray, " anchor"] | None,
-    with_scale: bool,
+    alignment: str,
     labels: Labels,
     to_template_size: bool,
 ) -> Transforms:
-    reference = target.topology.template if anchors is None else target.full.template[anchors]
     points = None if anchors is None else np.concatenate(kept.anchors)
     training = np.flatnonzero(labels.split == SPLITS.index("train"))
-    transforms, mean = to_common_frame(writer, points, reference, with_scale, training, to_template_size)
+    with_scale = alignment == "similarity"
+    if alignment == "neutral-first":
+        transforms, mean = to_neutral_frame(writer, points, labels, training)
+        anchors = None  # a neutral is aligned by all of its vertices
+    else:
+        reference = target.topology.template if anchors is None else target.full.template[anchors]
+        transforms, mean = to_common_frame(writer, points, reference, with_scale, training, to_template_size)
     for subject, vertices in kept.truth.items():
         source = vertices if anchors is None else kept.truth_anchors[subject]
         kept.truth[subject] = align_points(source.astype(np.float64), mean, with_scale).apply(vertices)
@@ -289,8 +309,8 @@ def _worker_count(scan_count: int) -> int:
 
 
 def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, workers: int | None) -> None:
-    if align not in ("none", "rigid", "similarity"):
-        raise UsageError(f"--align is {align!r}; wanted none, rigid or similarity.")
+    if align not in get_args(Alignment):
+        raise UsageError(f"--align is {align!r}; wanted {', '.join(get_args(Alignment))}.")
     if not 0 <= drop < 1:
         raise UsageError(f"--drop is {drop}; wanted a share from 0 to below 1, such as 0.05.")
     if stable is not None and align == "none":

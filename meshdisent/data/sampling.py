@@ -2,17 +2,86 @@
 
 A sampler hands out positions 0 to N - 1 among the training scans, endlessly; iterating over it gives the rest of one
 epoch. Its state is a few plain arrays and integers, so that training resumes exactly where it stopped.
+
+Where the scans come from several datasets, a balance draws more evenly from them (:class:`SetShares`).
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from meshdisent.errors import DataError
 
 State = dict[str, np.ndarray | int]
+
+
+class SetShares:
+    r"""How much of an epoch each set of scans gets, and which of its scans are next.
+
+    Of N scans in sets of :math:`n_k`, an epoch of N draws takes about
+
+    .. math:: N \frac{n_k^{1-b}}{\sum_j n_j^{1-b}}
+
+    from set k: by scans for balance :math:`b = 0`, every set equally often for 1, in between as the power says. A set
+    is gone through in shuffled passes that run on from epoch to epoch, so its own scans stay equally frequent.
+
+    Parameters
+    ----------
+    set_of_scan : (N,) Set of each training scan.
+    balance : Above 0, at most 1.
+
+    Examples
+    --------
+    >>> SetShares(np.array([0, 0, 0, 0, 0, 0, 0, 0, 5, 5]), balance=1.0).counts.tolist()
+    [5, 5]
+    """
+
+    def __init__(self, set_of_scan: Int[np.ndarray, " scan"], balance: float):
+        _, sizes = np.unique(set_of_scan, return_counts=True)
+        self._ends = np.cumsum(sizes)
+        self._queue = np.argsort(set_of_scan, kind="stable")  # a pass through each set, the sets one after another
+        self._passed = sizes.copy()  # as if every pass were over, so that the first draw begins one
+        wanted = len(set_of_scan) * sizes ** (1.0 - balance) / (sizes ** (1.0 - balance)).sum()
+        self.counts: Int[np.ndarray, " set"] = _whole_shares(wanted)
+
+    def take(self, random: np.random.RandomState) -> Int[np.ndarray, " scan"]:
+        """Positions of one epoch, set by set."""
+        return np.concatenate([self._of_set(k, int(count), random) for k, count in enumerate(self.counts)])
+
+    def _of_set(self, number: int, count: int, random: np.random.RandomState) -> Int[np.ndarray, " scan"]:
+        own = self._queue[self._ends[number - 1] if number else 0 : self._ends[number]]  # a view: shuffled in place
+        taken: list[np.ndarray] = []
+        while count:
+            if self._passed[number] == len(own):
+                random.shuffle(own)
+                self._passed[number] = 0
+            start = self._passed[number]
+            taken.append(own[start : start + count].copy())
+            self._passed[number] += len(taken[-1])
+            count -= len(taken[-1])
+        return np.concatenate(taken)
+
+    def state_dict(self) -> State:
+        """Where the passes stand."""
+        return {"set_queue": self._queue.copy(), "set_passed": self._passed.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where other shares of the same scans stood."""
+        self._queue = np.array(state["set_queue"], dtype=np.int64)
+        self._passed = np.array(state["set_passed"], dtype=np.int64)
+
+
+def _whole_shares(wanted: Float[np.ndarray, " set"]) -> Int[np.ndarray, " set"]:
+    """Whole numbers of the same sum, none below 1: rounded down, and what is left goes to the largest remainders."""
+    counts = np.maximum(np.floor(wanted + 1e-9), 1).astype(np.int64)
+    left = round(float(wanted.sum())) - int(counts.sum())
+    order = np.argsort(-(wanted - counts), kind="stable")
+    counts[order[: max(left, 0)]] += 1
+    while counts.sum() > round(float(wanted.sum())):  # sets that were raised to 1: the largest gives
+        counts[counts.argmax()] -= 1
+    return counts
 
 
 class UniformSampler:
@@ -24,6 +93,7 @@ class UniformSampler:
     batch_size : Most scans in a batch. An epoch is cut into ``ceil(N / batch_size)`` parts, equal to within one.
     seed : Of the shuffle.
     drop_last : Cut exactly ``batch_size`` scans a step instead, and leave the rest of the epoch out.
+    shares : Draw the sets of scans by these shares; an epoch is still ``scan_count`` scans, some of them several times.
 
     Raises
     ------
@@ -36,7 +106,14 @@ class UniformSampler:
     (3, [0, 1, 2, 3, 4])
     """
 
-    def __init__(self, scan_count: int, batch_size: int = 32, seed: int = 110, drop_last: bool = False):
+    def __init__(
+        self,
+        scan_count: int,
+        batch_size: int = 32,
+        seed: int = 110,
+        drop_last: bool = False,
+        shares: SetShares | None = None,
+    ):
         self.scan_count = scan_count
         self.batch_size = batch_size
         self.steps_per_epoch = scan_count // batch_size if drop_last else -(-scan_count // batch_size)
@@ -47,12 +124,13 @@ class UniformSampler:
             )
         self.epoch = 0
         self.step = 0  # batches of this epoch that were handed out
-        self._drop_last = drop_last
+        self._drop_last, self._shares = drop_last, shares
         self._random = np.random.RandomState(seed)  # the published order needs this old generator
         self._order = self._shuffled()
 
     def _shuffled(self) -> Int[np.ndarray, " scan"]:
-        order = np.arange(self.scan_count)  # anew each epoch, as published: not the last epoch's order shuffled again
+        # Anew each epoch, as published: not the last epoch's order shuffled again.
+        order = np.arange(self.scan_count) if self._shares is None else self._shares.take(self._random)
         self._random.shuffle(order)
         return order
 
@@ -78,20 +156,29 @@ class UniformSampler:
 
     def state_dict(self) -> State:
         """Where the sampler stands, as plain arrays and integers."""
-        return {"epoch": self.epoch, "step": self.step, "order": self._order.copy(), **_random_state(self._random)}
+        shares = {} if self._shares is None else self._shares.state_dict()
+        order = self._order.copy()
+        return {"epoch": self.epoch, "step": self.step, "order": order, **shares, **_random_state(self._random)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another sampler of the same settings stood.
 
         Raises
         ------
-        DataError : If that sampler had another number of scans.
+        DataError : If that sampler had another number of scans, or balanced its sets and this one does not.
         """
         if len(state["order"]) != self.scan_count:
             raise DataError(
                 f"The saved sampler had {len(state['order'])} training scans; the dataset has {self.scan_count}. "
                 "Resume with the dataset that the training began with."
             )
+        if ("set_queue" in state) != (self._shares is not None):
+            raise DataError(
+                f"The saved sampler {'balanced' if self._shares is None else 'did not balance'} its sets of scans, and "
+                "this one is to do otherwise. Resume with the recipe that the training began with."
+            )
+        if self._shares is not None:
+            self._shares.load_state_dict(state)
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self._order = np.array(state["order"], dtype=np.int64)
         _restore(self._random, state)
@@ -109,7 +196,7 @@ class IdentityAwareSampler:
     subject_of_scan : (N,) Subject of each training scan.
     anchors, partners : Anchors of a batch, at most, and partners of each.
     seed : Of the shuffle and of the draw, which are two generators.
-    drop_last : See :class:`UniformSampler`.
+    drop_last, shares : See :class:`UniformSampler`; ``shares`` choose the anchors.
 
     Examples
     --------
@@ -125,9 +212,10 @@ class IdentityAwareSampler:
         partners: int = 3,
         seed: int = 110,
         drop_last: bool = False,
+        shares: SetShares | None = None,
     ):
         self.partners = partners
-        self._anchors = UniformSampler(len(subject_of_scan), anchors, seed, drop_last)
+        self._anchors = UniformSampler(len(subject_of_scan), anchors, seed, drop_last, shares)
         self._draw = np.random.RandomState(seed)  # the published order needs this old generator
         by_subject = np.argsort(subject_of_scan, kind="stable")
         _, self._subject, counts = np.unique(subject_of_scan, return_inverse=True, return_counts=True)

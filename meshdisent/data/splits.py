@@ -1,9 +1,11 @@
 """Which scans are for training, which for choosing, which for the final test."""
 
+import difflib
 import json
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,29 @@ import numpy as np
 from jaxtyping import Int
 
 from meshdisent.data.labels import SPLITS, split_index
-from meshdisent.errors import DataError
+from meshdisent.errors import DataError, UsageError
 
 TRAIN_SHARE, VAL_SHARE = 0.6, 0.1  # the rest is for the test: 180, 30 and 90 of 300 subjects
 TEST_FRAMES, FRAME_PERIOD = 10, 100
+
+#: Splits in which training and test show the same people.
+WITHIN_SUBJECTS = ("frames", "interpolation", "windows", "extrapolation")
+
+
+@dataclass(frozen=True)
+class NamedSplit:
+    """A split that a data set is published with.
+
+    Attributes
+    ----------
+    about : What it does, in words for ``--help``.
+    rule : (subject of each scan, expression of each scan, seed, argument) -> split of each scan.
+    argument : What must stand behind the name and a colon; empty: nothing.
+    """
+
+    about: str
+    rule: Callable[[Sequence[str], Sequence[str | None], int, str], list[str]]
+    argument: str = ""
 
 
 def split_by_subjects(subjects: Sequence[str], seed: int = 0) -> dict[str, str]:
@@ -52,22 +73,57 @@ def split_by_frames(position: Int[np.ndarray, " scan"]) -> list[str]:
 
 
 def split_scans(
-    split_by: str | os.PathLike, subjects: Sequence[str], seed: int = 0, left_out: Sequence[str] = ()
+    split_by: str | os.PathLike,
+    subjects: Sequence[str],
+    seed: int = 0,
+    left_out: Sequence[str] = (),
+    *,
+    expressions: Sequence[str | None] = (),
+    named: Mapping[str, NamedSplit] | None = None,
 ) -> list[str]:
     """Give each scan of a data set its split.
 
     Parameters
     ----------
-    split_by : "subjects", "frames", or a JSON file as :func:`read_split` takes it.
+    split_by : "subjects", "frames", one of ``named``, or a JSON file as :func:`read_split` takes it.
     subjects : (N,) Subject of each scan, in natural order.
-    seed : Draws the subjects.
+    seed : Draws the subjects, or whatever the named split draws.
     left_out : Subjects of the data set without scans here, which a file may name.
+    expressions : (N,) Expression of each scan; named splits ask for them.
+    named : The published splits of the data set.
+
+    Raises
+    ------
+    UsageError : If a named split lacks its argument or has one too many.
+    DataError : If there is no such split or file, or the scans are not those that the split is for.
     """
+    how, _, argument = str(split_by).partition(":")
+    if named and how in named and not Path(split_by).is_file():
+        split = named[how]
+        if bool(argument) != bool(split.argument):
+            wanted = f"{how}:{split.argument}" if split.argument else how
+            raise UsageError(f"--split-by is {split_by}; wanted {wanted}: {split.about}.")
+        return split.rule(subjects, expressions, seed, argument)
     if str(split_by) == "frames":
         return split_by_frames(np.arange(len(subjects)))
     names = list(dict.fromkeys(subjects))
-    split = split_by_subjects(names, seed) if str(split_by) == "subjects" else read_split(split_by, names, left_out)
-    return [split[name] for name in subjects]
+    if str(split_by) == "subjects":
+        drawn = split_by_subjects(names, seed)
+        return [drawn[name] for name in subjects]
+    if not Path(split_by).exists():
+        raise DataError(_no_split(str(split_by), named or {}))
+    read = read_split(split_by, names, left_out)
+    return [read[name] for name in subjects]
+
+
+def _no_split(split_by: str, named: Mapping[str, NamedSplit]) -> str:
+    choices = ["subjects", "frames", *(f"{n}:{s.argument}" if s.argument else n for n, s in named.items())]
+    close = difflib.get_close_matches(split_by.partition(":")[0], [c.partition(":")[0] for c in choices], n=1)
+    hint = f"Did you mean {close[0]}?" if close else "Check --split-by."
+    return (
+        f"The split file {split_by} cannot be read (No such file or directory); wanted {', '.join(choices)}, or a "
+        f"JSON file. {hint}"
+    )
 
 
 def read_split(path: str | os.PathLike, subjects: Sequence[str], left_out: Sequence[str] = ()) -> dict[str, str]:

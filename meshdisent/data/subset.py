@@ -63,4 +63,5 @@ def take_labels(labels: Labels, rows: Int[np.ndarray, " row"]) -> Labels:
         labels,
         **{name: getattr(labels, name)[rows] for name in ("subject", "expression", "frame", "split")},
         neutral_row=place[labels.neutral_row],
+        set_of_scan=None if labels.set_of_scan is None else labels.set_of_scan[rows],
     )

@@ -1,5 +1,6 @@
 """What anybody can do without a network: printed next to every model, because a model has to beat it."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -129,13 +130,13 @@ class RidgeNeutral(Method):
 
 
 def baselines(
-    scans: ScanDataset, code_count: int, kinds: tuple[str, ...] = ("mode",)
+    scans: ScanDataset, code_counts: Sequence[int], kinds: tuple[str, ...] = ("mode",)
 ) -> tuple[list[Method], list[str]]:
     """The methods that a model is printed next to, and what had to be left out and why.
 
     Parameters
     ----------
-    code_count : Entries of both codes of the model; principal components get as many.
+    code_counts : Entries of both codes of each model; principal components get as many, a row for each number.
     kinds : Pseudo-neutrals that the ridge regression is trained on, one row each.
     """
     found: list[Method] = [InputItself()]
@@ -145,10 +146,10 @@ def baselines(
     shown = torch.from_numpy(scans.vertices(rows)).flatten(start_dim=1)
     center = shown.mean(dim=0)
     mean = center.numpy().reshape(-1, 3)
-    principal = principal_directions(shown - center, max(COMPONENTS, code_count))
+    principal = principal_directions(shown - center, max(COMPONENTS, *code_counts))
     found.append(MeanFace(mean))
-    if code_count:
-        found.append(PrincipalComponents(mean, principal.directions[:code_count].numpy()))
+    for count in sorted(set(code_counts) - {0}):
+        found.append(PrincipalComponents(mean, principal.directions[:count].numpy()))
     for kind in kinds:
         found.append(_ridge(kind, scans, rows, shown - center, mean, principal))
     return found, []

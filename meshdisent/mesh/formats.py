@@ -8,8 +8,9 @@ from typing import Any
 from meshdisent.errors import MeshError
 from meshdisent.mesh.obj import read_obj, write_obj
 from meshdisent.mesh.ply import read_ply, write_ply
+from meshdisent.mesh.wrl import read_wrl
 
-READERS = {".obj": read_obj, ".ply": read_ply}
+READERS = {".obj": read_obj, ".ply": read_ply, ".wrl": read_wrl}
 WRITERS = {".obj": write_obj, ".ply": write_ply}
 
 

@@ -8,7 +8,7 @@ one are used alike. Vertices are in millimeters on both sides: normalization is 
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from meshdisent.errors import DataError, TopologyError, UsageError
+from meshdisent.errors import TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
-from meshdisent.metrics import moving_vertices
+from meshdisent.morphable.calibration import blocks_of, expression_mask, gaussian
 from meshdisent.morphable.named_expressions import expression_tensors
 from meshdisent.morphable.tensor_file import FORMAT_VERSION, halved, topology_tensors, write_tensors
 
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 #: The classes that :func:`~meshdisent.morphable.model_file.load` can build, found by name and imported when asked for.
 MODELS = {
+    "coma": ("meshdisent.morphable.coma", "CoMA"),
+    "fed": ("meshdisent.morphable.fed", "FED"),
     "wsdf": ("meshdisent.morphable.wsdf", "WSDF"),
     "linear": ("meshdisent.morphable.linear", "LinearModel"),
+    "multilinear": ("meshdisent.morphable.multilinear", "MultilinearModel"),
 }
 
 
@@ -42,12 +45,41 @@ class Codes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Scans as a training step sees them. Vertices in mm; ``expression`` is -1 where the label is unknown."""
+    """Scans as a training step sees them. Vertices in mm; ``expression`` is -1 where the label is unknown.
+
+    Attributes
+    ----------
+    epoch : Times that all training scans were seen in this phase, from 0.
+    partner : Another training scan for each, see :class:`Companions`; ``is_same`` tells whether it is of that subject.
+    neutral : The subject of each scan at rest.
+    at_rest : Scans that show next to no expression.
+    """
 
     vertices: Float[Tensor, "batch vertex 3"]
     subject: Int[Tensor, " batch"]
     expression: Int[Tensor, " batch"]
     rows: Int[Tensor, " batch"]
+    epoch: int = 0
+    partner: Float[Tensor, "batch vertex 3"] | None = None
+    is_same: Bool[Tensor, " batch"] | None = None
+    neutral: Float[Tensor, "batch vertex 3"] | None = None
+    at_rest: Bool[Tensor, " batch"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companions:
+    """What a batch carries beside its scans, where a model asks for it.
+
+    Parameters
+    ----------
+    partner : For each scan a training scan of the ``same_subject``, itself among them; or, by the flip of a fair
+        ``coin``, that or one of any other subject.
+    neutral, at_rest : Whether batches have these.
+    """
+
+    partner: Literal["none", "same_subject", "coin"] = "none"
+    neutral: bool = False
+    at_rest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +88,38 @@ class Player:
 
     name: str
     parameters: Callable[[], Iterable[nn.Parameter]]
-    #: (batch, noise generator) -> unweighted terms by name. May update buffers that have no gradient, such as a bank.
-    objective: Callable[[Batch, torch.Generator], dict[str, Tensor]]
+    #: (batch, or what :attr:`Phase.look` saw of it; noise generator) -> unweighted terms by name. May update buffers
+    #: that have no gradient, such as a bank.
+    objective: Callable[[Any, torch.Generator], dict[str, Tensor]]
     #: Weight of each term in the sum that is minimized; a term without a weight is only reported.
     weights: dict[str, float]
+    #: Those of the recipe where None; the schedule of the recipe multiplies either.
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    #: What is written on behalf of this player, to be undone when it is skipped; None: everything.
+    buffers: Callable[[], Iterable[Tensor]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a training, with players of its own. Each phase has optimizers of its own; the last one has no end.
+
+    Parameters
+    ----------
+    players : In the order of each step.
+    look : (batch, noise generator) -> what all players of a step are given instead of the batch; computed once.
+    companions : What its batches carry.
+    steps, epochs : How long it is, whichever is given; the last phase goes on until the training ends.
+    has_constant_rate : Whether it leaves the schedule of the recipe alone; warming up is part of the schedule.
+    """
+
+    name: str
+    players: list[Player]
+    look: Callable[[Batch, torch.Generator], Any] | None = None
+    companions: Companions = field(default_factory=Companions)
+    steps: int | None = None
+    epochs: int | None = None
+    has_constant_rate: bool = False
 
 
 #: Where a model file keeps the examples.
@@ -191,6 +251,14 @@ class MorphableModel(nn.Module, ABC):
         """What the loop trains, in the order of each step."""
         raise NotImplementedError(f"{type(self).__name__} is not trained by the loop; use fit")
 
+    def phases(self) -> list[Phase]:
+        """The parts of a training one after the other; one that has all players, where a model says nothing else."""
+        return [Phase(name="training", players=self.players())]
+
+    def cautions(self) -> list[str]:
+        """What a person should know before a training of this model begins, in whole sentences."""
+        return []
+
     def prior(self) -> CodePrior:
         """Where codes are likely: for sampling, fitting and uncertainty."""
         return CodePrior(
@@ -229,12 +297,12 @@ class MorphableModel(nn.Module, ABC):
         ``pseudo_neutrals`` (S, V, 3) stand in for the subjects whose true neutral is unknown.
         """
         self.eval()
-        codes = [self.encode(batch) for batch in _blocks(scans, scans.rows("train"), self._like())]
+        codes = [self.encode(batch) for batch in blocks_of(scans, scans.rows("train"), self._like())]
         for factor, values in (
             ("identity", torch.cat([c.identity for c in codes])),
             ("expression", torch.cat([c.expression for c in codes])),
         ):
-            mean, spread = _gaussian(values)
+            mean, spread = gaussian(values)
             getattr(self, f"{factor}_mean").copy_(mean)
             getattr(self, f"{factor}_factor").copy_(spread)
         shown = torch.cat([c.expression for c in codes])
@@ -280,48 +348,6 @@ class MorphableModel(nn.Module, ABC):
             "template_hash": self.topology.template_hash,
             "version": __version__,
         }
-
-
-def expression_mask(scans: "ScanDataset", pseudo_neutrals: np.ndarray | None = None) -> Bool[np.ndarray, " vertex"]:
-    """The 30 % of vertices that expressions move most on the training scans.
-
-    Measured from true neutrals where they are known, else from ``pseudo_neutrals`` (S, V, 3), else from each subject's
-    mean training scan.
-    """
-    rows = scans.rows("train")
-    if len(rows) == 0:
-        raise DataError(
-            "The dataset has no training scans; the moving vertices are measured on them. "
-            "Prepare it with a training split."
-        )
-    neutrals, known = scans.neutrals()
-    total = np.zeros(scans.topology.vertex_count)
-    for subject in np.unique(scans.subject[rows]):
-        own = scans.vertices(rows[scans.subject[rows] == subject])
-        if known[subject]:
-            rest = neutrals[subject]
-        else:
-            rest = own.mean(0) if pseudo_neutrals is None else pseudo_neutrals[subject]
-        total += np.linalg.norm(own - rest, axis=2).sum(0)
-    return moving_vertices(total / len(rows))
-
-
-def _blocks(scans: "ScanDataset", rows: np.ndarray, like: Tensor, size: int = 256) -> Iterator[Tensor]:
-    """Vertices of some rows, a block at a time, as tensors of the type and on the device of ``like``."""
-    if len(rows) == 0:
-        raise DataError("The dataset has no training scans. Prepare it with a training split.")
-    for start in range(0, len(rows), size):
-        yield torch.from_numpy(scans.vertices(rows[start : start + size])).to(like)
-
-
-def _gaussian(values: Float[Tensor, "scan code"]) -> tuple[Tensor, Tensor]:
-    """Mean and a lower factor of the covariance; a code that never changes keeps a tiny spread, not a failure."""
-    mean = values.mean(0)
-    centered = (values - mean).double()
-    covariance = centered.T @ centered / max(len(values) - 1, 1)
-    floor = 1e-12 + 1e-9 * covariance.diagonal().mean()
-    factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(mean), dtype=torch.float64, device=mean.device))
-    return mean, factor.to(values)
 
 
 def refuse_other_topology(model: MorphableModel, topology: Topology, where: str) -> None:

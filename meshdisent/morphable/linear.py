@@ -175,7 +175,7 @@ def solve(scans: ScanDataset, neutrals: Float[np.ndarray, "subject vertex 3"], c
     wanted = torch.cat(
         [
             ((at_rest - rest) @ directions[0].T / spread[0])[subject],
-            moved.double() @ directions[1].T / spread[1],
+            in_double(moved, directions[1].T) / spread[1],
         ],
         dim=1,
     )  # (N, I + E): the codes that each training scan should get
@@ -195,7 +195,7 @@ def ridge_encoder(shown: Tensor, wanted: Tensor, rest: Tensor, basis: Tensor, co
     center = shown.mean(dim=0)
     principal = principal_directions(shown - center, config.components)
     whiten = (principal.directions / principal.deviations[:, None]).T.double()  # (3V, K)
-    weights, offset = ridge((shown - center).double() @ whiten, wanted, config.ridge_weight)
+    weights, offset = ridge(in_double(shown - center, whiten), wanted, config.ridge_weight)
     return center.double(), whiten @ weights, offset
 
 
@@ -209,6 +209,13 @@ def least_squares_encoder(shown: Tensor, wanted: Tensor, rest: Tensor, basis: Te
 
 
 ENCODERS: dict[str, Callable[..., Encoding]] = {"ridge": ridge_encoder, "least_squares": least_squares_encoder}
+
+
+def in_double(
+    rows: Float[Tensor, "scan coordinate"], columns: Float[Tensor, "coordinate component"]
+) -> Float[Tensor, "scan component"]:
+    """Rows times columns in double precision, a block at a time: all rows at once would be twice as large as scans."""
+    return torch.cat([block.double() @ columns for block in rows.split(512)])
 
 
 def ridge(

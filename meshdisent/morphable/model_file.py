@@ -32,8 +32,9 @@ def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") ->
     path = find_model(path_or_name)
     if _starts_with(path, b"PK"):
         raise ModelFileError(
-            f"{path} is a ZIP, as WSDF's published program saves; wanted a meshdisent model file. "
-            "Open it with its template (meshdisent.morphable.published.load_published) and save the model."
+            f"{path} is a ZIP, as the published programs of WSDF and FED save; wanted a meshdisent model file. Open it "
+            "with its template (load_published in meshdisent.morphable.published, or load_published_fed in "
+            "meshdisent.morphable.published_fed) and save the model."
         )
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != "meshdisent.model":

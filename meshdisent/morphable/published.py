@@ -71,7 +71,7 @@ def load_published(
         config = published_config(yaml.safe_load(settings))
         state = published_state(parts)
         mean, deviation = state["normalization.mean"], state["normalization.deviation"]
-        topology = _topology(template, faces, mean, str(path))
+        topology = topology_of(template, faces, mean, str(path))
         model = WSDF(config, topology, encoders_from(state, config), Normalization(mean, deviation))
         model.load_state_dict(state | {k: v for k, v in model.state_dict().items() if not k.startswith(_FROM_FILE)})
     except TopologyError:
@@ -147,16 +147,26 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     return archive.read(name)  # never more than it said
 
 
-def _tensors(content: bytes, where: str) -> dict[str, dict[str, Tensor]]:
-    """The named dicts of tensors in a file of ``torch.save``; nothing else may be in it."""
+def read_saved(content: bytes, where: str, wanted: str) -> Any:
+    """What ``torch.save`` wrote, if it is made of tensors and dicts alone; nothing in the file is run.
+
+    Raises
+    ------
+    ModelFileError : If the file is damaged, or names anything but tensors; ``wanted`` says what it should be.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_code(archive, where)
-        parts = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except ModelFileError:
         raise
     except Exception as error:  # a damaged pickle fails in whatever way its next byte says
-        raise ModelFileError(f"{where} could not be read as tensors ({shorten(str(error), 300)}). {_WANTED}") from error
+        raise ModelFileError(f"{where} could not be read as tensors ({shorten(str(error), 300)}). {wanted}") from error
+
+
+def _tensors(content: bytes, where: str) -> dict[str, dict[str, Tensor]]:
+    """The named dicts of tensors in a file of ``torch.save``; nothing else may be in it."""
+    parts = read_saved(content, where, _WANTED)
     if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
         raise ModelFileError(f"{where} is no dict of named tensors. {_WANTED}")
     for part, state in parts.items():
@@ -174,7 +184,7 @@ def _refuse_code(archive: zipfile.ZipFile, where: str) -> None:
         raise ModelFileError(f"{where} says it unpacks to {unpacked} bytes; wanted at most {MOST_BYTES['param.pth']}.")
     pickles = [member for member in archive.infolist() if member.filename.endswith("data.pkl")]
     if len(pickles) != 1:
-        raise ModelFileError(f"{where} holds {len(pickles)} pickles; wanted one, as torch.save writes. {_WANTED}")
+        raise ModelFileError(f"{where} holds {len(pickles)} pickles; wanted one, as torch.save writes.")
     for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):
         is_name = opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
         if is_name and argument not in _TENSORS_ONLY:
@@ -184,7 +194,7 @@ def _refuse_code(archive: zipfile.ZipFile, where: str) -> None:
             )
 
 
-def _topology(
+def topology_of(
     template: Mesh | str | os.PathLike, faces: Int[np.ndarray, "face 3"] | None, mean: Tensor, where: str
 ) -> Topology:
     """The template's topology, if it fits the mean training scan that the file holds (V, 3), in mm."""

@@ -57,3 +57,37 @@ class Normalization(nn.Module):
     def undo(self, standardized: Float[Tensor, "batch vertex 3"]) -> Float[Tensor, "batch vertex 3"]:
         """Scans in mm from standardized ones."""
         return standardized * self.deviation + self.mean
+
+
+class UnitCoordinates(nn.Module):
+    r"""Scans about an origin, in units of one length: shapes and their order of coordinates stay as they are (FED).
+
+    .. math:: u = (x - o) / s
+
+    Parameters
+    ----------
+    origin : (3,) mm.
+    scale : Millimeters of a unit.
+
+    Examples
+    --------
+    >>> coordinates = UnitCoordinates(torch.tensor([0.0, 0.0, 10.0]), torch.tensor(100.0))
+    >>> coordinates(torch.tensor([[[50.0, 0.0, 10.0]]])).tolist()
+    [[[0.5, 0.0, 0.0]]]
+    """
+
+    origin: Tensor
+    scale: Tensor
+
+    def __init__(self, origin: Float[Tensor, "3"], scale: Float[Tensor, ""]):
+        super().__init__()
+        self.register_buffer("origin", origin.clone())
+        self.register_buffer("scale", scale.clone())
+
+    def forward(self, vertices: Float[Tensor, "batch vertex 3"]) -> Float[Tensor, "batch vertex 3"]:
+        """Unit coordinates from scans in mm."""
+        return (vertices - self.origin) / self.scale
+
+    def undo(self, units: Float[Tensor, "batch vertex 3"]) -> Float[Tensor, "batch vertex 3"]:
+        """Scans in mm from unit coordinates."""
+        return units * self.scale + self.origin

@@ -50,9 +50,9 @@ def reconstructions(evaluation: Evaluation, model: MorphableModel, scans: ScanDa
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     rows = evaluation.rows[list(chosen.values())]
     shown = scans.vertices(rows)
-    decoded = _reconstructed(model, shown)
+    decoded = reconstructed(model, shown)
     errors = vertex_distance(decoded, shown)
-    limits = _limits([errors])
+    limits = limits_of([errors])
     camera = Camera.facing(shown.reshape(-1, 3), size=SIZE)
     faces = scans.topology.faces
     drawn = [
@@ -72,14 +72,14 @@ def reconstructions(evaluation: Evaluation, model: MorphableModel, scans: ScanDa
 
 def neutrals(evaluation: Evaluation, model: MorphableModel, scans: ScanDataset, count: int = 6) -> Picture | None:
     """Scans of different people, from the best neutral to the worst; None where neutrals are unknown."""
-    if evaluation.neu is None or not _is_split(model):
+    if evaluation.neu is None or not is_split(model):
         return None
-    rows = evaluation.rows[_spaced_by_error(evaluation, scans, count)]
+    rows = evaluation.rows[spaced_by_error(evaluation, scans, count)]
     truth = scans.neutrals()[0][scans.subject[rows]]
     shown = scans.vertices(rows)
     found = np.stack([mesh.vertices for mesh in neutralize(model, shown)])
     errors = vertex_distance(found, truth)
-    limits = _limits([errors])
+    limits = limits_of([errors])
     camera = Camera.facing(np.concatenate([shown, truth]).reshape(-1, 3), size=SIZE)
     faces = scans.topology.faces
     drawn = [[render(scan, faces, size=SIZE, camera=camera) for scan in row] for row in (shown, found, truth)]
@@ -102,7 +102,7 @@ def transfers(
     evaluation: Evaluation, model: MorphableModel, scans: ScanDataset, people: int = 4, expressions: int = 5
 ) -> Picture | None:
     """People (rows) with the expressions of others (columns); None with fewer than two people or one code."""
-    chosen = _cast(evaluation, scans, people, expressions) if _is_split(model) else None
+    chosen = _cast(evaluation, scans, people, expressions) if is_split(model) else None
     if chosen is None:
         return None
     who, what = chosen
@@ -127,7 +127,7 @@ GIVEN = (0.76, 0.80, 0.84)
 
 def interpolation(evaluation: Evaluation, model: MorphableModel, scans: ScanDataset, steps: int = 13) -> list[Picture]:
     """Frames of a walk between two people: both codes, only the identity, only the expression side by side."""
-    chosen = _cast(evaluation, scans, 2, 2) if _is_split(model) else None
+    chosen = _cast(evaluation, scans, 2, 2) if is_split(model) else None
     if chosen is None:
         return []
     first, second = (
@@ -154,19 +154,22 @@ def samples(model: MorphableModel, rows: int = 2, columns: int = 6) -> Picture:
     return sheet([drawn[k * columns : (k + 1) * columns] for k in range(rows)])
 
 
-def _is_split(model: MorphableModel) -> bool:
+def is_split(model: MorphableModel) -> bool:
+    """Whether the model has two codes."""
     return model.identity_size > 0 and model.expression_size > 0
 
 
 @torch.no_grad()
-def _reconstructed(
+def reconstructed(
     model: MorphableModel, scans: Float[np.ndarray, "scan vertex 3"]
 ) -> Float[np.ndarray, "scan vertex 3"]:
+    """What the codes keep of scans, mm."""
     shown = torch.from_numpy(scans).to(model.identity_mean)
     return model.decode(model.encode(shown)).float().cpu().numpy()
 
 
-def _limits(errors: list[np.ndarray]) -> tuple[float, float]:
+def limits_of(errors: list[np.ndarray]) -> tuple[float, float]:
+    """Ends of a color bar: 0 and a round number that 99 % of all errors stay below, mm."""
     every = np.concatenate([np.ravel(error) for error in errors])
     return 0.0, nice_ceiling(float(np.percentile(every, 99)))
 
@@ -176,7 +179,7 @@ def _bar(limits: tuple[float, float], errors: list[np.ndarray], columns: int) ->
     return color_bar(limits, round(SIZE[1] * 0.8), pixels=letter_pixels(SIZE[0], columns), is_clipped=is_clipped)
 
 
-def _spaced_by_error(evaluation: Evaluation, scans: ScanDataset, count: int) -> Int[np.ndarray, " chosen"]:
+def spaced_by_error(evaluation: Evaluation, scans: ScanDataset, count: int) -> Int[np.ndarray, " chosen"]:
     """Places in ``evaluation.rows`` from the least E_neu to the largest, each of another subject where possible."""
     assert evaluation.neu is not None
     neutral_rows = scans.neutral_row[scans.subject[evaluation.rows]]

@@ -3,6 +3,7 @@
 ``add_evaluation(report, evaluation, model, scans)`` adds all of them; each section is also a function of its own.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -15,6 +16,8 @@ from meshdisent.evaluation.references import NAMES as REFERENCES
 from meshdisent.morphable.contract import MorphableModel
 from meshdisent.show import evaluation_pictures as pictures
 from meshdisent.show.animation import write_gif
+from meshdisent.show.evidence_tables import MEANINGS as EVIDENCE_MEANINGS
+from meshdisent.show.evidence_tables import evidence_tables
 from meshdisent.show.html import Report, Section
 from meshdisent.show.pictures import write_png
 from meshdisent.show.tables import Column, Row, Table
@@ -104,15 +107,18 @@ def _true_value(figures: dict[str, Any], path: tuple[str, ...], part: str) -> fl
 
 
 def spread_table(evaluation: Evaluation) -> Table:
-    """Mean, standard deviation and median of every figure of the model, and its mean where expressions move."""
+    """Mean with its interval, deviation, median of every figure of the model, and its mean where expressions move."""
     found = {name: _at(evaluation.figures, path) for name, path in FIGURES}
     rows = [
-        Row(name, [summary[part] for part in ("mean", "std", "median", "moving")])
+        Row(name, [summary[part] for part in ("mean", "low", "high", "std", "median", "moving")])
         for name, summary in found.items()
         if summary is not None
     ]
-    heads = ("mean", "standard deviation", "median", "mean, moving vertices")
-    caption = f"{evaluation.name}, over scans (E_avd, E_neu, E_tra), subjects (E_id) or expressions (E_exp)"
+    heads = ("mean", "from", "to", "standard deviation", "median", "mean, moving vertices")
+    caption = (
+        f"{evaluation.name}, over scans (E_avd, E_neu, E_tra), subjects (E_id) or expressions (E_exp); from, to: 95 % "
+        "interval of the mean if other people had been measured (bootstrap over subjects)"
+    )
     return Table([Column(head, "mm", "") for head in heads], rows, caption=caption)
 
 
@@ -129,7 +135,7 @@ def leak_lines(evaluation: Evaluation) -> list[str]:
     found = {key: pair for key, pair in leak.items() if pair and pair["rate"] is not None}
     return [
         f"{what} {100 * found[key]['rate']:.1f} % of the time (by chance {100 * found[key]['chance']:.1f} %)"
-        + ("" if found[key]["rate"] > found[key]["chance"] else ": nothing leaks")
+        + ("" if found[key]["rate"] > found[key]["chance"] else ": the nearest neighbor tells nothing")
         for key, what in LEAKS
         if key in found
     ]
@@ -153,20 +159,30 @@ def evaluation_text(evaluation: Evaluation) -> str:
     if mean_of(figures, ("E_avd",), "moving") is not None:
         tables.append(evaluation_table(evaluation, "moving"))
     for table in [*tables, spread_table(evaluation)]:
-        lines += ["", f"{table.caption}:", *text_table(table)]
+        lines += ["", *_caption(table), *text_table(table)]
     lines += ["* better than the model"] if any(table.losses() for table in tables) else []
     lines += ["", *(f"WARNING: {evaluation.name} {verdict}" for verdict in evaluation.verdicts)]
     lines += [] if evaluation.verdicts else ["no baseline is better than the model"]
+    for table in evidence_tables({evaluation.name: figures}) if figures["evidence"] else []:
+        lines += ["", *_caption(table), *text_table(table, {"beats": "!"})]
     said = [*expression_lines(evaluation), *(f"leak: {line}" for line in leak_lines(evaluation))]
     said += [f"note: {note}" for note in evaluation.notes]
     return "\n".join(lines + [line for text in said for line in wrap(text, 110, subsequent_indent="  ")])
 
 
-def text_table(table: Table) -> list[str]:
-    """A table as aligned lines of text; ``*`` marks numbers that are better than the model's."""
+#: What stands before a number of a text table, by the class of its cell.
+BETTER_THAN_THE_MODEL = {"beats": "*"}
+
+
+def text_table(table: Table, marks: Mapping[str, str] = BETTER_THAN_THE_MODEL) -> list[str]:
+    """A table as aligned lines of text; a mark stands before a number, its interval in brackets behind it."""
     rows = [["", *(column.name for column in table.columns)]]
     for line in table.lines:
-        rows.append([line.name, *(f"{'*' if 'beats' in cell.classes else ''}{cell.text}" for cell in line.cells)])
+        cells = []
+        for cell in line.cells:
+            mark = "".join(mark for name, mark in marks.items() if name in cell.classes.split())
+            cells.append(f"{mark}{cell.text}{f' [{cell.note}]' if cell.note else ''}")
+        rows.append([line.name, *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -174,6 +190,10 @@ def text_table(table: Table) -> list[str]:
         )
         for row in rows
     ]
+
+
+def _caption(table: Table) -> list[str]:
+    return wrap(f"{table.caption.rstrip('.')}:", 110)
 
 
 def add_evaluation(
@@ -217,6 +237,10 @@ def add_numbers(report: Report, evaluation: Evaluation) -> None:
         section.text(f"Leak: {line}.")
     for note in evaluation.notes:
         section.text(f"Note: {note}.")
+    if figures["evidence"]:
+        section = report.section("Evidence", EVIDENCE_MEANINGS)
+        for table in evidence_tables({evaluation.name: figures}):
+            section.table(table)
 
 
 def add_error_maps(

@@ -5,6 +5,28 @@ from dataclasses import dataclass, field
 
 from meshdisent.errors import UsageError
 
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, for tables in which the best is decided elsewhere, by what can be told apart.
+
+    Attributes
+    ----------
+    value : In the unit of the column.
+    low, high : Both ends of the interval; None where it is not defined.
+    is_best : Better than every other row, as the interval of the difference says.
+    is_flagged : Something that a reader should not overlook; ``Table.marks`` says what.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    is_best: bool = False
+    is_flagged: bool = False
+
+
+Value = float | str | Estimate | None
+
 ROLES = ("model", "baseline", "reference")
 BETTER = ("lower", "higher", "")
 
@@ -36,11 +58,19 @@ class Column:
         """What the heading says about the direction."""
         return f"{self.better} is better" if self.better == "higher" else ""
 
-    def show(self, value: float | str | None) -> str:
+    def show(self, value: Value) -> str:
         """Print a cell; what is not defined is a dash."""
+        if isinstance(value, Estimate):
+            value = value.value
         if value is None or value != value:
             return "\u2013"
         return value if isinstance(value, str) else f"{value:,.{self.decimals}f}"
+
+    def show_interval(self, value: Value) -> str:
+        """Print the interval of a cell, as ``0.34\u20130.37``; nothing where there is none."""
+        if not isinstance(value, Estimate) or value.low is None or value.high is None:
+            return ""
+        return f"{value.low:,.{self.decimals}f}\u2013{value.high:,.{self.decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -56,16 +86,17 @@ class Row:
     """
 
     name: str
-    values: Sequence[float | str | None]
+    values: Sequence[Value]
     role: str = "baseline"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed in a cell, and how."""
+    """What is printed in a cell, and how; ``note`` stands small below it."""
 
     text: str
     classes: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +113,10 @@ class Line:
 class Table:
     """Rows of numbers. With one row of role ``model``, baselines that are better somewhere are flagged.
 
+    Attributes
+    ----------
+    marks : What bold and shaded cells mean where :class:`Estimate` says which they are.
+
     Raises
     ------
     UsageError : If a row has another number of values than there are columns, or an unknown role.
@@ -91,6 +126,7 @@ class Table:
     rows: Sequence[Row]
     caption: str = ""
     corner: str = ""
+    marks: str = ""
     kind: str = field(default="table", init=False)
 
     def __post_init__(self) -> None:
@@ -105,8 +141,8 @@ class Table:
 
     @property
     def has_others(self) -> bool:
-        """Whether somebody competes with the model."""
-        return any(row.role != "model" for row in self.rows)
+        """Whether somebody competes with the one model that the table is about."""
+        return sum(row.role == "model" for row in self.rows) == 1 < len(self.rows)
 
     @property
     def lines(self) -> list[Line]:
@@ -116,6 +152,8 @@ class Table:
     @property
     def legend(self) -> str:
         """What the marks mean; nothing if there are none."""
+        if self.marks:
+            return self.marks
         classes = " ".join(cell.classes for line in self.lines for cell in line.cells).split()
         parts = ["Bold: best of the column, references left out."] if "best" in classes else []
         if "beats" in classes:
@@ -132,16 +170,23 @@ class Table:
         cells = []
         for k, column in enumerate(self.columns):
             marks = ["number"] * column.is_number + ["best"] * self._is_best(row, k) + ["beats"] * self._beats(row, k)
-            cells.append(Cell(column.show(row.values[k]), " ".join(marks)))
-        return Line(row.name, row.role, any("beats" in cell.classes for cell in cells), cells)
+            value = row.values[k]
+            cells.append(Cell(column.show(value), " ".join(marks), column.show_interval(value)))
+        return Line(row.name, row.role, not self.marks and any("beats" in cell.classes for cell in cells), cells)
 
     def _is_best(self, row: Row, k: int) -> bool:
         """Equal prints are equally good: nobody sees the other digits."""
+        value = row.values[k]
+        if isinstance(value, Estimate):
+            return value.is_best
         ranked = [rank for other in self.rows if (rank := self._rank(other, k)) is not None]
         rank = self._rank(row, k)
         return rank is not None and len(ranked) > 1 and rank == min(ranked)
 
     def _beats(self, row: Row, k: int) -> bool:
+        value = row.values[k]
+        if isinstance(value, Estimate):
+            return value.is_flagged
         model = [rank for other in self.rows if other.role == "model" and (rank := self._rank(other, k)) is not None]
         rank = self._rank(row, k)
         return rank is not None and bool(model) and rank < min(model)
@@ -149,6 +194,8 @@ class Table:
     def _rank(self, row: Row, k: int) -> float | None:
         """The printed number with a sign such that less is better; None for what does not compete."""
         value, column = row.values[k], self.columns[k]
-        if row.role == "reference" or not column.better or value is None or isinstance(value, str) or value != value:
+        if isinstance(value, Estimate) or value is None or isinstance(value, str) or value != value:
+            return None
+        if row.role == "reference" or not column.better:
             return None
         return round(value, column.decimals) * (1 if column.better == "lower" else -1)

@@ -119,7 +119,7 @@ def check_same_run(
             f"{where} was trained on scans with hash {checkpoint.data_hash}; {scans.path or 'the dataset'} has "
             f"{scans.data_hash}. Resume with the same faces.h5, or start again with --overwrite."
         )
-    old, new = checkpoint.recipe, recipe.plain()
+    old, new = _with_defaults(checkpoint.recipe), recipe.plain()
     differing = [key for key in differences(old, new) if key not in free_keys(recipe.training)]
     if differing:
         shown = "; ".join(f"{key} was {_at(old, key)!r}, is {_at(new, key)!r}" for key in differing[:4])
@@ -133,11 +133,11 @@ def check_same_run(
 def free_keys(training: TrainingConfig | None) -> set[str]:
     """Keys that may change when a run is resumed, since they do not decide where the weights go.
 
-    With a constant learning rate a run may also be made longer or shorter.
+    With a learning rate that does not depend on the end, a run may also be made longer or shorter.
     """
     free = {"description"} | {f"training.{name}" for name in TrainingConfig.FREE_ON_RESUME}
-    if training is not None and training.schedule == "constant":
-        free |= {"training.steps", "training.minutes"}
+    if training is not None and training.schedule != "cosine":
+        free |= {"training.steps", "training.minutes", "training.epochs"}
     return free
 
 
@@ -214,6 +214,14 @@ def _with_arrays(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as it was written, with the keys that recipes did not have then at their defaults."""
+    try:
+        return Recipe.from_plain(values, "the checkpoint").plain()
+    except RecipeError:
+        return values  # compared as it is, so that the key that cannot be filled is named as a difference
 
 
 def _at(values: Any, path: str) -> Any:

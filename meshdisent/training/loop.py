@@ -6,8 +6,6 @@ continues bit for bit on the same machine.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor
 
 from meshdisent.data.dataset import ScanDataset
-from meshdisent.errors import DataError, MeshdisentError, RecipeError, UsageError
+from meshdisent.errors import DataError, MeshdisentError, RecipeError
 from meshdisent.morphable.contract import ModelCard, MorphableModel
 from meshdisent.training.batches import Batches
 from meshdisent.training.checkpoint import (
@@ -28,10 +26,12 @@ from meshdisent.training.checkpoint import (
     save_checkpoint,
 )
 from meshdisent.training.counters import PATIENCE_WITH_NAN, Counters
-from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, fraction_done, stop_on_signals
+from meshdisent.training.machine import device_of, threads
+from meshdisent.training.plan import Plan
+from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, stop_on_signals
 from meshdisent.training.recipe import Recipe, model_class, write_recipe
 from meshdisent.training.run_folder import RunFolder, open_run
-from meshdisent.training.step import DTYPES, Stepper, StepReport, learning_rate
+from meshdisent.training.step import DTYPES, Stepper, StepReport
 from meshdisent.training.validation import validate, watched_figure
 
 
@@ -79,7 +79,7 @@ def run_recipe(
     UsageError, RecipeError, DataError, TopologyError, ModelFileError : Each naming what to mend.
     Interrupted : After Ctrl-C or SIGTERM, with a checkpoint written.
     """
-    _device(device)
+    device_of(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         started = perf_counter()
         model = build(recipe, scans)
@@ -107,7 +107,7 @@ def train(
     """Train a model that exists already; :func:`run_recipe` builds it too and explains the arguments."""
     if recipe.training is None:
         raise RecipeError(f"The recipe of {recipe.model} has no training section; wanted steps or minutes in it.")
-    _device(device)
+    device_of(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
 
@@ -140,23 +140,26 @@ def _train(
 ) -> TrainingResult:
     config = recipe.training
     assert config is not None
-    model.to(_device(device))
+    model.to(device_of(device))
     if config.precision == "float64":
         model.double()
     with (
-        _threads(config.threads),
+        threads(config.threads),
         Batches(scans, config.sampler, model.moving.device, DTYPES[config.precision]) as batches,
-        LiveLine(steps=config.steps, minutes=config.minutes, shown=progress) as line,
-        stop_on_signals() as stop,
     ):
-        loop = Loop(model, scans, recipe, folder, batches, line)
-        loop.resume() if resume and folder is not None and folder.has_checkpoint() else loop.begin()
-        reason = loop.run(stop)
-        if reason == "interrupted":
-            assert stop.number is not None
-            raise Interrupted(loop.farewell(), stop.number)
-        loop.keep_best()
-        steps, seconds = loop.counters.step, loop.counters.seconds
+        plan = Plan.of(model.phases(), config, batches.sampler.steps_per_epoch)
+        with (
+            LiveLine(steps=plan.last_step, minutes=config.minutes, shown=progress) as line,
+            stop_on_signals() as stop,
+        ):
+            loop = Loop(model, scans, recipe, folder, batches, plan, line)
+            loop.resume() if resume and folder is not None and folder.has_checkpoint() else loop.begin()
+            reason = loop.run(stop)
+            if reason == "interrupted":
+                assert stop.number is not None
+                raise Interrupted(loop.farewell(), stop.number)
+            loop.keep_best()
+            steps, seconds = loop.counters.step, loop.counters.seconds
     if config.precision == "float64":
         model.float()  # what users load
     result = TrainingResult(model=model, steps=steps, seconds=seconds, figures={}, stopped_because=reason)
@@ -173,12 +176,12 @@ class Loop:
         recipe: Recipe,
         folder: RunFolder | None,
         batches: Batches,
+        plan: Plan,
         line: LiveLine,
     ):
         assert recipe.training is not None
         self.model, self.scans, self.recipe, self.config = model, scans, recipe, recipe.training
-        self.folder, self.batches, self.line = folder, batches, line
-        self.stepper = Stepper(model, self.config)
+        self.folder, self.batches, self.plan, self.line = folder, batches, plan, line
         # On the CPU whatever the device, so that a seed means the same noise everywhere.
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.counters = Counters()
@@ -186,6 +189,7 @@ class Loop:
         self.log: list[dict[str, Any]] = []
         self._session = perf_counter(), 0.0
         self._saved_at = 0.0
+        self.enter_phase(plan.number_at(0))
 
     # ---------------------------------------------------------------- one after the other
 
@@ -196,6 +200,8 @@ class Loop:
             unused = " Early stopping is off." if self.config.patience is not None else ""
             kept = " The last weights are kept, since there are no best ones." if self.config.keep_best else ""
             self.warn(f"The dataset has no validation scans, so no figures are shown while training.{unused}{kept}")
+        for caution in self.model.cautions():
+            self.warn(caution)
         self._session = perf_counter(), 0.0
         if self.config.keep_best and len(self.scans.rows("val")):
             self.validate()  # a model with a linear start is good already: training must not end with a worse one
@@ -220,7 +226,7 @@ class Loop:
         config, counters = self.config, self.counters
         if stop.number is not None:
             return "interrupted"
-        if config.steps is not None and counters.step >= config.steps:
+        if self.plan.last_step is not None and counters.step >= self.plan.last_step:
             return "steps"
         if config.minutes is not None and counters.seconds >= 60 * config.minutes:
             return "minutes"
@@ -231,10 +237,8 @@ class Loop:
     def take_step(self) -> None:
         """Draw batches, let the players move, take note of what was seen."""
         counters, config = self.counters, self.config
-        fraction = fraction_done(config.steps, config.minutes, counters.step, counters.seconds)
-        rate = learning_rate(config, counters.step, fraction)
         batches = [self.batches.next() for _ in range(config.accumulation)]
-        report = self.stepper.take(batches, self.generator, rate)
+        report = self.stepper.take(batches, self.generator, self.plan.rate_at(config, counters.step, counters.seconds))
         started, before = self._session
         counters.seconds = before + perf_counter() - started
         for message in counters.take_note(report):
@@ -242,6 +246,17 @@ class Loop:
         if counters.skipped_in_row >= PATIENCE_WITH_NAN:
             raise self._failure(report)
         self.line.show(counters.step, counters.seconds, report.terms, counters.figures)
+        due = self.plan.number_at(counters.step)
+        if due != self.phase:
+            self.enter_phase(due)
+            self.line.say(f"After step {counters.step:,}: {self.plan.phases[due].name} begins.")
+
+    def enter_phase(self, number: int) -> None:
+        """Go on with the players and companions of a phase, with new optimizers."""
+        phase = self.plan.phases[number]
+        self.phase = number
+        self.stepper = Stepper(self.model, self.config, phase)
+        self.batches.accompany(phase.companions, self.plan.starts[number] * self.config.accumulation)
 
     def is_validation_due(self) -> bool:
         """Whether the validation scans are to be measured after this step."""
@@ -251,9 +266,13 @@ class Loop:
         return by_steps or (config.validate_minutes is not None and waited >= 60 * config.validate_minutes)
 
     def validate(self) -> None:
-        """Measure the validation scans, keep the best model, write a row of the log."""
+        """Measure the validation scans, keep the best model, write a row of the log.
+
+        Before the last phase there is nothing to measure: a discriminator alone makes no faces.
+        """
         counters, config = self.counters, self.config
-        counters.figures = validate(self.model, self.scans, limit=config.validate_scans)
+        is_measured = self.plan.is_last(self.phase)
+        counters.figures = validate(self.model, self.scans, limit=config.validate_scans) if is_measured else {}
         self.model.train()
         watched = watched_figure(counters.figures, config.watch)
         if watched is not None and (counters.best is None or watched < counters.best):
@@ -312,12 +331,13 @@ class Loop:
         if complaint:
             self.warn(f"{complaint} Going on from the checkpoint before it.")
         self.model.load_state_dict(checkpoint.model)
+        self.counters = Counters(**checkpoint.counters)
+        self.batches.restore(checkpoint.random["batches"])
+        self.enter_phase(self.plan.number_at(self.counters.step))
         for name, optimizer in self.stepper.optimizers.items():
             load_optimizer(optimizer, checkpoint.optimizers.get(name, {}))
         self.generator.set_state(checkpoint.random["generator"])
-        self.batches.restore(checkpoint.random["batches"])
         self.best = checkpoint.best
-        self.counters = Counters(**checkpoint.counters)
         self.log = self.folder.read_log()[: self.counters.log_rows]
         self._session = perf_counter(), self.counters.seconds
         self._saved_at = self.counters.seconds
@@ -372,22 +392,3 @@ def _finish(
     if folder is not None:
         model.save(folder.model, overwrite=True)
     return replace(result, figures=figures)
-
-
-def _device(name: str) -> torch.device:
-    kind = name.partition(":")[0]
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"The device is {name!r}; this machine has cpu{', cuda' * torch.cuda.is_available()}.")
-    return torch.device(name)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads while the block runs."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,16 +23,20 @@ from meshdisent.zoo_index import find_zoo_recipe, zoo_names, zoo_variants
 class SamplerConfig:
     """Which scans make a batch: ``anchors`` random scans, each with ``partners`` other scans of the same subject.
 
-    ``uniform`` draws ``anchors * (1 + partners)`` scans without looking at subjects.
+    ``uniform`` draws ``anchors * (1 + partners)`` scans without looking at subjects. ``balance`` is for data of several
+    sets (``meshdisent combine``): 0 draws by scans, 1 every set equally often; scans of one set keep their order.
     """
 
     kind: Literal["identity_aware", "uniform"] = "identity_aware"
     anchors: int = 8
     partners: int = 3
     seed: int = 110
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least(self, anchors=1, partners=0, seed=0)
+        _at_least(self, anchors=1, partners=0, seed=0, balance=0)
+        if not self.balance <= 1:
+            raise RecipeError(f"balance is {self.balance}; wanted a number from 0 (by scans) to 1 (by sets).")
 
     @property
     def batch_size(self) -> int:
@@ -42,9 +46,12 @@ class SamplerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the loop trains. It ends after ``steps`` or ``minutes``, whichever comes first.
+    """How the loop trains. It ends after ``steps``, ``epochs`` or ``minutes``, whichever comes first.
 
-    ``cosine`` lets the learning rate fall to zero over the steps or, with ``minutes``, over the elapsed training time.
+    ``epochs`` do not count a phase before the last, such as the pre-training of a discriminator; ``steps`` do.
+    ``cosine`` lets the learning rate fall to zero over the steps or, with ``minutes``, over the elapsed training time;
+    ``decay`` multiplies it by ``decay`` every ``decay_epochs``. ``adamw`` lets weights decay by themselves, ``adam``
+    adds ``weight_decay`` times a weight to its gradient.
     ``watch`` is the validation figure (mm) for ``patience`` (validations without a better one before the loop stops)
     and ``keep_best``; ``sum`` adds E_avd, E_neu and E_id as far as they are defined, and ``E_dis`` needs subject labels
     alone. ``bfloat16`` keeps weights in float32.
@@ -52,11 +59,15 @@ class TrainingConfig:
 
     steps: int | None = None
     minutes: float | None = None
+    epochs: int | None = None
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "decay"] = "constant"
+    decay: float = 0.7
+    decay_epochs: int = 50
     warmup_steps: int = 0
     gradient_clip: float | None = None
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
@@ -74,12 +85,11 @@ class TrainingConfig:
     FREE_ON_RESUME: ClassVar[tuple[str, ...]] = ("checkpoint_minutes", "threads")
 
     def __post_init__(self) -> None:
-        if self.steps is None and self.minutes is None:
-            raise RecipeError("neither steps nor minutes is given; wanted at least one, to know when to stop.")
-        _at_least(
-            self, steps=1, warmup_steps=0, accumulation=1, validate_steps=1, validate_scans=1, patience=1, threads=1
-        )
-        _above_zero(self, "minutes", "learning_rate", "gradient_clip", "validate_minutes")
+        if self.steps is None and self.minutes is None and self.epochs is None:
+            raise RecipeError("neither steps nor minutes is given, nor epochs; wanted one at least, to know the end.")
+        _at_least(self, steps=1, epochs=1, decay_epochs=1, warmup_steps=0, accumulation=1)
+        _at_least(self, validate_steps=1, validate_scans=1, patience=1, threads=1)
+        _above_zero(self, "minutes", "learning_rate", "decay", "gradient_clip", "validate_minutes")
         _at_least(self, weight_decay=0, checkpoint_minutes=0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas is {list(self.betas)}; wanted two numbers from 0 to below 1.")

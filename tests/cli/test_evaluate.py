@@ -114,6 +114,28 @@ def test_a_report_is_one_page_with_its_pictures_beside_it(capsys, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path != out]  # nothing left beside it
 
 
+def test_evidence_is_printed_and_written_where_it_is_asked_for(capsys, tmp_path):
+    assert (
+        main([*COMMAND, "--evidence", "--json", str(tmp_path / "figures.json"), "--report", str(tmp_path / "r")]) == 0
+    )
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Who it is, read from the expression code: % of scans." in printed
+    assert "Rank-1 recognition of expressive scans in a gallery of neutral ones" in printed
+    evidence = json.loads((tmp_path / "figures.json").read_text())["evidence"]
+    assert evidence["recognition"]["identity_code"]["chance"] == 0.25
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "A probe is a classifier" in page
+    assert f"{evidence['specificity']['mean']:.3f}" in page
+
+
+def test_predictions_can_be_placed_on_the_truth_first(capsys):
+    found = []
+    for align in ("none", "rigid"):
+        assert main([*COMMAND, "--align", align, "--json", "-"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["E_avd"]["mean"])
+    assert found[1] < found[0]
+
+
 def test_an_output_that_exists_is_refused_before_any_work(capsys, tmp_path):
     (tmp_path / "figures.json").write_text("mine")
     (tmp_path / "report").mkdir()

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshdisent.data.published_splits import FACESCAPE_PUBLISHABLE, published_facescape_split
-from meshdisent.data.sampling import IdentityAwareSampler, UniformSampler
-from meshdisent.errors import DataError
+from meshdisent.data.sampling import IdentityAwareSampler, SetShares, UniformSampler
+from meshdisent.errors import DataError, RecipeError
+from meshdisent.training.batches import make_sampler
+from meshdisent.training.recipe import SamplerConfig
 
 SUBJECT = np.array([0, 0, 0, 0, 0, 3, 3, 3, 7, 7, 9, 0, 3, 0])
 
@@ -118,6 +120,103 @@ def test_too_few_scans_and_another_dataset_are_refused():
         IdentityAwareSampler(np.zeros(5, np.int64), drop_last=True)
     with pytest.raises(DataError, match="training began with"):
         UniformSampler(5).load_state_dict(UniformSampler(6).state_dict())
+
+
+# Sets that are balanced
+
+SETS = np.array([0] * 9 + [4] * 5)
+
+
+def balanced(kind, balance=1.0, seed=110, subject=SUBJECT, sets=SETS):
+    config = SamplerConfig(
+        kind=kind, anchors=4 if kind == "identity_aware" else 2, partners=1, seed=seed, balance=balance
+    )
+    return make_sampler(subject, config, sets)
+
+
+def anchors(sampler, epochs):
+    """Positions that were drawn in some epochs, partners aside."""
+    drawn = [batch for _ in range(epochs) for batch in sampler]
+    kept = [batch[: len(batch) // 2] if isinstance(sampler, IdentityAwareSampler) else batch for batch in drawn]
+    return np.concatenate(kept)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    balance=st.floats(0.01, 1.0),
+    seed=st.integers(0, 9),
+    kind=st.sampled_from(["uniform", "identity_aware"]),
+)
+def test_each_set_gets_its_share_of_every_epoch(sizes, balance, seed, kind):
+    sets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    sampler = balanced(kind, balance, seed, np.zeros(len(sets), np.int64), sets)
+    powers = np.array(sizes, float) ** (1 - balance)
+    wanted = len(sets) * powers / powers.sum()
+    counts = np.bincount(sets[anchors(sampler, 1)], minlength=len(sizes))
+    assert counts.sum() == len(sets)
+    assert counts.min() >= 1
+    assert np.abs(counts - np.maximum(wanted, 1)).max() <= len(sizes)
+    if wanted.min() >= 1:
+        assert np.abs(counts - wanted).max() < 1 + 1e-9
+
+
+@given(epochs=st.integers(1, 12), kind=st.sampled_from(["uniform", "identity_aware"]))
+def test_within_a_set_no_scan_is_drawn_more_often_than_another(epochs, kind):
+    drawn = np.bincount(anchors(balanced(kind), epochs), minlength=len(SETS))
+    for number in np.unique(SETS):
+        own = drawn[number == SETS]
+        assert own.sum() == 7 * epochs
+        assert own.max() - own.min() <= 1, "each pass takes every scan once, and passes run on over epochs"
+
+
+@pytest.mark.parametrize("kind", ["uniform", "identity_aware"])
+@pytest.mark.parametrize("steps", [0, 1, 5, 14])
+def test_a_balanced_sampler_resumes_exactly(kind, steps):
+    first, second = balanced(kind), balanced(kind, seed=3)
+    for _ in range(steps):
+        first.next_batch()
+    text = json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in first.state_dict().items()})
+    second.load_state_dict(json.loads(text))
+    for _ in range(12):
+        np.testing.assert_array_equal(second.next_batch(), first.next_batch())
+
+
+@pytest.mark.parametrize("kind", ["uniform", "identity_aware"])
+@pytest.mark.parametrize(("balance", "sets"), [(0.0, SETS), (1.0, np.full(len(SETS), 4))])
+def test_without_a_balance_or_a_second_set_the_order_is_the_published_one(kind, balance, sets):
+    sampler = balanced(kind, balance, sets=sets)
+    plain = {
+        "uniform": UniformSampler(len(SUBJECT), batch_size=4),
+        "identity_aware": IdentityAwareSampler(SUBJECT, anchors=4, partners=1),
+    }[kind]
+    for _ in range(10):
+        np.testing.assert_array_equal(sampler.next_batch(), plain.next_batch())
+    assert sampler.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_partners_stay_of_the_subject_when_sets_are_balanced():
+    sampler = balanced("identity_aware")
+    for _ in range(9):
+        batch = sampler.next_batch()
+        own, partners = np.split(batch, 2)
+        np.testing.assert_array_equal(SUBJECT[own], SUBJECT[partners])
+
+
+def test_shares_of_the_smallest_sets():
+    assert SetShares(np.array([0] * 50 + [1]), 0.01).counts.tolist() == [50, 1]
+    assert SetShares(np.array([0] * 98 + [1] + [2]), 1.0).counts.tolist() == [34, 33, 33]
+    assert SetShares(np.repeat(np.arange(3), [16, 4, 1]), 0.5).counts.tolist() == [12, 6, 3]  # 4 : 2 : 1
+
+
+def test_another_balance_and_impossible_ones_are_refused():
+    with pytest.raises(DataError, match="did not balance its sets"):
+        balanced("uniform").load_state_dict(balanced("uniform", 0.0).state_dict())
+    with pytest.raises(DataError, match=r"The saved sampler balanced its sets .* Resume with the recipe"):
+        balanced("uniform", 0.0).load_state_dict(balanced("uniform").state_dict())
+    with pytest.raises(RecipeError, match=r"balance is 1\.5; wanted a number from 0"):
+        SamplerConfig(balance=1.5)
+    with pytest.raises(RecipeError, match=r"balance is -1\.0; wanted at least 0"):
+        SamplerConfig(balance=-1.0)
 
 
 def test_the_published_facescape_split_has_every_subject_once():

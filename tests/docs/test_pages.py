@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/index.md", "docs/scans.md", "docs/training.md", "docs/use.md", "docs/file-format.md"]
+PAGES = [
+    "README.md",
+    "docs/index.md",
+    "docs/scans.md",
+    "docs/training.md",
+    "docs/evaluation.md",
+    "docs/use.md",
+    "docs/file-format.md",
+]
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import small_faces
 
 from meshdisent.errors import DataError, ModelFileError, TopologyError
-from meshdisent.evaluation import protocol
+from meshdisent.evaluation import measuring
 from meshdisent.evaluation.protocol import evaluate, mean_of, verdicts
 from meshdisent.evaluation.transfer_pairs import TransferPairs
+from meshdisent.metrics import Resampling, interval, rigidly_aligned, spread_b
 
 PAIRS = [(12, 0, 13, 1), (13, 1, 14, 2), (14, 3, 12, 4), (15, 2, 14, 1)]
 
@@ -210,7 +211,7 @@ def test_a_perfect_model_has_no_error_and_the_true_spread(tmp_path):
 
 
 def test_the_figures_have_every_key_of_the_format(evaluation):
-    summary = {"mean", "std", "median", "moving"}
+    summary = {"mean", "std", "median", "moving", "low", "high"}
     both = {"a": summary, "b": summary}
     wanted = {
         "E_avd": summary, "E_id": both, "E_exp": {**both, "truth": both}, "E_neu": summary, "E_neu_kept": summary,
@@ -227,14 +228,15 @@ def test_the_figures_have_every_key_of_the_format(evaluation):
                 assert isinstance(found[key], float)
 
     check({key: evaluation.figures[key] for key in wanted}, wanted)
-    assert set(evaluation.figures) == {*wanted, "baselines", "scans", "subjects"}
+    assert set(evaluation.figures) == {*wanted, "evidence", "baselines", "scans", "subjects"}
+    assert evaluation.figures["evidence"] is None  # it was not asked for
     assert (evaluation.figures["scans"], evaluation.figures["subjects"]) == (20, 4)
     for other in evaluation.figures["baselines"].values():
-        assert set(other) == set(wanted)
+        assert set(other) == {*wanted, "evidence"}
 
 
 def test_the_number_of_scans_at_once_changes_nothing(evaluation, model, scans, pairs, monkeypatch):
-    monkeypatch.setattr(protocol, "BLOCK", 3)
+    monkeypatch.setattr(measuring, "BLOCK", 3)
     again = evaluate(model, scans, transfer=pairs)
 
     def compare(first, second):
@@ -320,7 +322,7 @@ def test_a_model_without_two_codes_has_only_a_reconstruction_error(scans):
     assert figures["E_avd"]["mean"] == 0.0
     assert figures["E_avd"]["moving"] is None
     assert {key for key, value in figures.items() if value is None} == {
-        "E_id", "E_exp", "E_neu", "E_neu_kept", "E_tra", "leak",
+        "E_id", "E_exp", "E_neu", "E_neu_kept", "E_tra", "leak", "evidence",
     }  # fmt: skip
 
 
@@ -391,3 +393,82 @@ def test_verdicts_name_the_figure_and_both_numbers():
         "loses to ridge on E_id b: 0.500 against 0.400 mm",
         "loses to ridge on E_tra plain: 2.000 against 1.000 mm",
     ]
+
+
+def test_intervals_are_those_of_people_drawn_again(evaluation, scans):
+    subject = scans.subject[evaluation.rows]
+    resampling = Resampling(np.unique(subject))
+    expected = interval(resampling.means(evaluation.avd, subject))
+    summary = evaluation.figures["E_avd"]
+    assert (summary["low"], summary["high"]) == pytest.approx(expected)
+    assert summary["low"] < summary["mean"] < summary["high"]
+    np.testing.assert_allclose(evaluation.draws[("E_avd",)], resampling.means(evaluation.avd, subject))
+
+
+@pytest.mark.parametrize("variant", ["a", "b"])
+def test_the_interval_of_an_expression_spread_draws_people_and_keeps_the_center(evaluation, made, scans, variant):
+    subject, expression = (values[made["rows"]] for values in (scans.subject, scans.expression))
+    times = Resampling(np.unique(subject)).times
+    slow = []
+    for count in times[:20]:
+        spreads = []
+        for label in np.unique(expression):
+            own = made["expression"][expression == label]
+            weight = count[np.searchsorted(np.unique(subject), subject[expression == label])].astype(int)
+            d = np.repeat(distance(own, own.mean(0)), weight, axis=0)
+            spreads.append(d.std() if variant == "a" else np.sqrt((d**2).mean()))
+        slow.append(np.mean(spreads))
+    np.testing.assert_allclose(evaluation.draws[("E_exp", variant)][:20], slow, rtol=1e-4)
+
+
+def test_the_interval_of_an_identity_spread_draws_people_with_their_own_spread(evaluation, made, scans):
+    subjects, spread = spread_b(made["neutral"], scans.subject[made["rows"]])
+    expected = Resampling(subjects).means(spread, subjects)
+    np.testing.assert_allclose(evaluation.draws[("E_id", "b")], expected, rtol=1e-3)
+
+
+def test_one_subject_has_no_interval(model):
+    alone = evaluate(model, small_faces.scans(split=["train"] * 60 + ["test"] * 5 + ["dropped"] * 15))
+    for path in (("E_avd",), ("E_id", "b"), ("E_exp", "b"), ("E_neu",)):
+        assert mean_of(alone.figures, path, "low") is mean_of(alone.figures, path, "high") is None
+    assert "there is one subject: intervals over subjects are not defined" in alone.notes
+
+
+def test_rows_can_be_given_instead_of_a_split(model, scans, evaluation):
+    rows = scans.rows("test")
+    assert evaluate(model, scans, rows=rows).figures["E_neu"] == evaluate(model, scans).figures["E_neu"]
+    few = evaluate(model, scans, rows=rows[:10])
+    assert (few.figures["scans"], few.figures["subjects"]) == (10, 2)
+    assert few.avd == pytest.approx(evaluation.avd[:10], rel=1e-4)
+
+
+class Moved(small_faces.Oracle):
+    """Knows everything, but answers turned and moved."""
+
+    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+    def decode(self, codes):
+        return super().decode(codes) @ self.turn + 7.0
+
+    def neutral(self, identity):
+        return super().neutral(identity) @ self.turn - 3.0
+
+
+def test_rigid_placing_takes_a_motion_out_and_nothing_else(scans, pairs):
+    plain = evaluate(Moved(scans), scans, transfer=pairs).figures
+    placed = evaluate(Moved(scans), scans, transfer=pairs, placing="rigid")
+    assert plain["E_avd"]["mean"] > 10
+    assert placed.figures["E_avd"]["mean"] < 1e-3
+    assert placed.figures["E_neu"]["mean"] < 1e-2
+    assert placed.figures["E_tra"]["plain"]["mean"] < 0.2
+    assert any(note.startswith("predictions are brought onto the truth by rotation") for note in placed.notes)
+
+
+def test_rigid_placing_measures_the_spread_of_identities_where_the_truth_is_known(model, scans):
+    found = evaluate(model, scans, placing="rigid").figures["E_id"]["b"]
+    rows = scans.rows("test")
+    with torch.no_grad():
+        neutral = model.neutral(model.encode(torch.from_numpy(scans.vertices(rows))).identity).numpy()
+    truth = small_faces.PEOPLE[scans.subject[rows]].astype(np.float32)
+    expected = spread_b(rigidly_aligned(neutral, truth), scans.subject[rows])[1]
+    assert found["mean"] == pytest.approx(expected.mean(), rel=1e-4)

@@ -15,6 +15,7 @@ import pytest
 
 COPIES = Path(__file__).parent / "arrays"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden" / "wsdf"
+SHARED_FED = SHARED.parent / "fed"
 
 
 class Golden:
@@ -31,6 +32,10 @@ class Golden:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
+
+    def peek(self, key: str) -> np.ndarray:
+        """Look at an array without using it: it must still be compared, or exempt."""
+        return self._arrays[key]
 
     def under(self, prefix: str) -> dict[str, np.ndarray]:
         """Read all arrays whose name begins with ``prefix``, by the rest of their name."""
@@ -104,3 +109,22 @@ def golden_path() -> Callable[[str], Path]:
 def golden(golden_path: Callable[[str], Path]) -> Callable[[str], Golden]:
     """Open a file of published arrays by its name without ``.npz``."""
     return lambda name: Golden(golden_path(f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def golden_fed_path() -> Callable[[str], Path]:
+    """Find a file of FED's published data by its full name; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        for folder in (COPIES.parent / "arrays_fed", SHARED_FED):
+            if (folder / name).is_file():
+                return folder / name
+        pytest.skip(f"needs golden/fed/{name} in ../shared (the reference data beside the checkout), which is absent")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden_fed(golden_fed_path: Callable[[str], Path]) -> Callable[[str], Golden]:
+    """Open a file of FED's published arrays by its name without ``.npz``."""
+    return lambda name: Golden(golden_fed_path(f"{name}.npz"))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshdisent import metrics
+from meshdisent.metrics import leakage
 
 SPREADS = [metrics.spread_a, metrics.spread_b, metrics.spread_drl, metrics.spread_per_vertex]
 GROUP = np.array([2, 0, 2, 0, 2, 5])
@@ -120,8 +121,8 @@ def test_leak_equals_a_loop_whatever_the_block(seed, scans, labels, block):
     assert result["rate"] == pytest.approx(np.mean(hits))
     pairs = [label[m] == label[n] for n in range(scans) for m in range(scans) if m != n]
     assert result["chance"] == pytest.approx(np.mean(pairs))
-    expected = metrics._nearest_other(scaled, block=1)
-    np.testing.assert_array_equal(metrics._nearest_other(scaled, block), expected)
+    expected = leakage.nearest_other(scaled, block=1)
+    np.testing.assert_array_equal(leakage.nearest_other(scaled, block), expected)
 
 
 def test_leak_finds_a_label_written_into_the_code_and_none_in_noise(random):

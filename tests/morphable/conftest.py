@@ -9,9 +9,15 @@ import pytest
 import torch
 
 from meshdisent.data.dataset import ScanDataset
+from meshdisent.morphable.coma import CoMAConfig
+from meshdisent.morphable.fed_config import DiscriminatorConfig, FEDConfig
 from meshdisent.morphable.linear import LinearConfig
 from meshdisent.morphable.linear_start import LinearStartConfig
+from meshdisent.morphable.multilinear import MultilinearConfig
 from meshdisent.morphable.wsdf_config import BankConfig, HierarchyConfig, LossConfig, PeopleConfig, WSDFConfig
+from meshdisent.nn.chebyshev import ChebyshevEncoderConfig
+from meshdisent.nn.discriminator import DiscriminatorNetworkConfig
+from meshdisent.nn.pointnet import PointEncoderConfig
 from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 
@@ -78,4 +84,20 @@ def tiny_config() -> dict[str, Any]:
         ),
         people=PeopleConfig(share=1.0),
     )
-    return {"linear": LinearConfig(identity_size=3, expression_size=2), "wsdf": wsdf, "wsdf on people": people}
+    coma = CoMAConfig(code_size=3, encoder=ChebyshevEncoderConfig(channels=(4, 6), order=3), factors=(4.0, 4.0))
+    fed = FEDConfig(
+        identity_size=3,
+        expression_size=2,
+        encoder=PointEncoderConfig(channels=(8, 16)),
+        hidden=(12,),
+        start="mean_face",
+        discriminator=DiscriminatorConfig(network=DiscriminatorNetworkConfig(channels=(6, 12), hidden=(8, 6))),
+    )
+    return {
+        "coma": coma,
+        "fed": fed,
+        "linear": LinearConfig(identity_size=3, expression_size=2),
+        "multilinear": MultilinearConfig(identity_size=3, expression_size=2),
+        "wsdf": wsdf,
+        "wsdf on people": people,
+    }

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from meshdisent.errors import ModelFileError
 from meshdisent.mesh.topology import Topology
+from meshdisent.morphable import contract
 from meshdisent.morphable.linear import LinearConfig, LinearModel, LinearParts
 from meshdisent.morphable.model_file import find_model, load
 from meshdisent.morphable.tensor_file import (
@@ -121,7 +122,8 @@ def test_a_newer_version_asks_for_a_newer_program(path):
 
 def test_a_class_that_is_not_known_is_named_beside_those_that_are(path):
     rewritten(path, {"class": "hologram"})
-    assert "class 'hologram'; known are linear, wsdf" in complaint(path)
+    known = ", ".join(sorted(contract.MODELS))
+    assert f"class 'hologram'; known are {known}. Install" in complaint(path)
 
 
 @pytest.mark.parametrize(

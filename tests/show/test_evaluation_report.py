@@ -96,7 +96,7 @@ def test_mean_deviation_and_median_of_every_figure_are_shown(evaluation):
     assert len(table.rows) == 11
     row = next(row for row in table.rows if row.name == "E_id, variant a (as published)")
     summary = evaluation.figures["E_id"]["a"]
-    assert list(row.values) == [summary["mean"], summary["std"], summary["median"], summary["moving"]]
+    assert list(row.values) == [summary[part] for part in ("mean", "low", "high", "std", "median", "moving")]
 
 
 def test_leak_stands_beside_chance(evaluation):
@@ -108,7 +108,7 @@ def test_leak_stands_beside_chance(evaluation):
     assert found == [
         "the nearest scan by expression code is of the same subject 50.0 % of the time (by chance 20.0 %)",
         "the nearest scan by identity code shows the same expression 5.0 % of the time (by chance 5.0 %): "
-        "nothing leaks",
+        "the nearest neighbor tells nothing",
     ]
     leak["expression_from_identity"] = {"rate": None, "chance": None}
     assert len(leak_lines(replace(evaluation, figures={**evaluation.figures, "leak": leak}))) == 1

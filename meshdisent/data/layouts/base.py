@@ -3,19 +3,20 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import tyro
 
+from meshdisent.data.splits import NamedSplit
 from meshdisent.mesh.mesh import Mesh
 
 #: The raw folders of a layout stand without ``--`` on the command line; this is the whole tie to the parser.
 RawFolders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RAW")]
-Unit = Literal["mm", "cm", "m"]
-MM_PER_UNIT: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+Unit = Literal["mm", "cm", "dm", "m"]
+MM_PER_UNIT: dict[str, float] = {"mm": 1.0, "cm": 10.0, "dm": 100.0, "m": 1000.0}
 
 
 @dataclass(frozen=True, order=False)
@@ -56,12 +57,14 @@ class Listing:
     rejected : Files that cannot be scans of this data set, such as duplicate names.
     passed_over : How many files of each other kind there are.
     left_out : Subjects that are there and were not asked for.
+    remarks : What is worth knowing of the whole, such as scans that the data set should have; a line each.
     """
 
     records: tuple[ScanRecord, ...]
     rejected: tuple[Rejection, ...] = ()
     passed_over: Counter[str] = field(default_factory=Counter)
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -72,6 +75,9 @@ class Layout(Protocol):
     ----------
     name : As it is written on the command line.
     align, drop : What its scans need by default: how to align them, which share of unlikely training scans to drop.
+    splits : The published splits of the data set, by the name that ``--split-by`` takes.
+    sign : What the path of one of its files looks like, for whoever points another layout at them; None: like any.
+    raw : The folders of the data set.
     neutral : Name of the expression at rest.
     unit : Unit of the files.
     """
@@ -79,7 +85,11 @@ class Layout(Protocol):
     name: ClassVar[str]
     align: ClassVar[str]
     drop: ClassVar[float]
+    splits: ClassVar[Mapping[str, NamedSplit]]
+    sign: ClassVar[re.Pattern[str] | None]
 
+    @property
+    def raw(self) -> tuple[Path, ...]: ...  # noqa: D102
     @property
     def neutral(self) -> str: ...  # noqa: D102
     @property

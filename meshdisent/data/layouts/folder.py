@@ -1,36 +1,31 @@
-"""Scans as people keep them, PLY or OBJ: ``SUBJECT/EXPRESSION.ply``, or ``SUBJECT/SEQUENCE/FRAME.ply`` in sequences."""
+"""Scans as people keep them, PLY, OBJ or WRL: ``SUBJECT/EXPRESSION.ply``, or ``SUBJECT/SEQUENCE/FRAME.ply``."""
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import tyro
 
-from meshdisent.data.layouts.base import (
-    MM_PER_UNIT,
-    Listing,
-    RawFolders,
-    Rejection,
-    ScanRecord,
-    Unit,
-    as_folders,
-    natural_key,
-)
-from meshdisent.errors import DataError, MeshError, UsageError
+from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders, natural_key
+from meshdisent.data.layouts.tree import FoundFile, files_below, frame_number, kind_of, read_scan, unfit
+from meshdisent.data.splits import NamedSplit
+from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.mesh import Mesh
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderLayout:
-    """Registered scans in folders: RAW/SUBJECT/EXPRESSION.obj|ply or RAW/SUBJECT/SEQUENCE/FRAME.obj|ply."""
+    """Registered scans in folders: RAW/SUBJECT/EXPRESSION.obj|ply|wrl or RAW/SUBJECT/SEQUENCE/FRAME.ply."""
 
     name: ClassVar[str] = "folder"
     align: ClassVar[str] = "none"
     drop: ClassVar[float] = 0.0
+    splits: ClassVar[Mapping[str, NamedSplit]] = {}
+    sign: ClassVar[re.Pattern[str] | None] = None
 
     raw: RawFolders
     """Folders with one folder a subject."""
@@ -53,12 +48,8 @@ class FolderLayout:
         from meshdisent.mesh.formats import READERS
 
         passed_over: Counter[str] = Counter()
-        files: list[tuple[str, str, str | None, Path]] = []  # subject, expression, frame name, file
-        for folder in self.raw:
-            if not folder.is_dir():
-                found = "a file" if folder.exists() else "absent"
-                raise DataError(f"{folder} is {found}; wanted a folder with one folder a subject. Check the name.")
-            files += _scan_files(folder, tuple(READERS), passed_over)
+        found = files_below(self.raw, passed_over, deepest=4)
+        files = list(_scan_files(found, tuple(READERS), passed_over))  # subject, expression, frame name, file
         if not files:
             raise DataError(_nothing_found(self.raw, tuple(READERS), passed_over))
         files.sort(
@@ -79,47 +70,25 @@ class FolderLayout:
 
     def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
         """Read the files, scaled to mm."""
-        return [self._read(record) for record in records]
-
-    def _read(self, record: ScanRecord) -> Mesh | Rejection:
-        try:
-            mesh = Mesh.read(record.source)
-        except (MeshError, OSError) as error:
-            return Rejection(record.source, _one_line(error, record.source))
-        scale = MM_PER_UNIT[self.unit]
-        return mesh if scale == 1.0 else mesh.with_vertices(mesh.vertices * scale)
+        return [read_scan(record.source, self.unit) for record in records]
 
 
 def _scan_files(
-    folder: Path, extensions: tuple[str, ...], passed_over: Counter[str]
+    found: Sequence[FoundFile], extensions: tuple[str, ...], passed_over: Counter[str]
 ) -> Iterator[tuple[str, str, str | None, Path]]:
     """Yield (subject, expression, frame name or None, file), counting what is none by its kind."""
-    for path, depth in _walk(folder, 0):
-        extension = path.suffix.lower()
-        parts = [unicodedata.normalize("NFC", part) for part in path.relative_to(folder).parts]
-        if _is_hidden(parts):
-            passed_over["hidden or macOS side files"] += 1
-        elif extension not in extensions:
-            passed_over[f"other files ({extension or 'no extension'})"] += 1
+    for file in found:
+        depth = len(file.parts) - 1
+        if file.extension not in extensions:
+            passed_over[kind_of(file)] += 1
         elif depth == 0:
             passed_over["meshes outside a subject's folder"] += 1
         elif depth > 2:
             passed_over["meshes more than two folders deep"] += 1
         else:
-            stem = unicodedata.normalize("NFC", path.stem)
-            yield (parts[0], stem, None, path) if depth == 1 else (parts[0], parts[1], stem, path)
-
-
-def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, int]]:
-    for path in sorted(folder.iterdir()):
-        if not path.is_dir():
-            yield path, depth
-        elif depth <= 3:  # deeper ones cannot be scans, and a link to a parent would lead round in circles
-            yield from _walk(path, depth + 1)
-
-
-def _is_hidden(parts: list[str]) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+            stem = unicodedata.normalize("NFC", file.path.stem)
+            subject, expression = file.parts[0], file.parts[1]
+            yield (subject, stem, None, file.path) if depth == 1 else (subject, expression, stem, file.path)
 
 
 def _without_duplicates(
@@ -128,23 +97,14 @@ def _without_duplicates(
     kept: dict[tuple[str, str, str | None], tuple[str, str, str | None, Path]] = {}
     rejected = []
     for file in files:
-        if any(unfit := [_unfit(part) for part in file[:3] if part]):
-            rejected.append(Rejection(str(file[3]), next(filter(None, unfit))))
+        if any(reasons := [unfit(part) for part in file[:3] if part]):
+            rejected.append(Rejection(str(file[3]), next(filter(None, reasons))))
             continue
         first = kept.setdefault(file[:3], file)
         if first is not file:
             name = "/".join(part for part in file[:3] if part)
             rejected.append(Rejection(str(file[3]), f"duplicate name: {name} was taken from {first[3]}"))
     return list(kept.values()), rejected
-
-
-def _unfit(name: str) -> str | None:
-    """Say why a name cannot stand in a dataset, None if it can."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "its name is no UTF-8; rename it"
-    return "its name has control characters; rename it" if any(ord(letter) < 32 for letter in name) else None
 
 
 def _numbered(files: list[tuple[str, str, str | None, Path]]) -> Iterator[ScanRecord]:
@@ -164,10 +124,8 @@ def _numbered(files: list[tuple[str, str, str | None, Path]]) -> Iterator[ScanRe
 
 
 def _frame_numbers(frames: list[str]) -> list[int]:
-    found = [re.search(r"[0-9]+(?=[^0-9]*$)", frame) for frame in frames]
-    numbers = [int(match.group()) for match in found if match]
-    is_usable = len(set(numbers)) == len(frames) and max(numbers) < 2**62
-    return numbers if is_usable else list(range(len(frames)))
+    numbers = [number for frame in frames if (number := frame_number(frame)) is not None]
+    return numbers if len(set(numbers)) == len(frames) else list(range(len(frames)))
 
 
 def _nothing_found(raw: tuple[Path, ...], extensions: tuple[str, ...], passed_over: Counter[str]) -> str:
@@ -178,8 +136,3 @@ def _nothing_found(raw: tuple[Path, ...], extensions: tuple[str, ...], passed_ov
         f"{where} holds no scan ({seen}); wanted SUBJECT/EXPRESSION.ext or SUBJECT/SEQUENCE/FRAME.ext with the "
         f"extension {' or '.join(extensions)}. {hint}"
     )
-
-
-def _one_line(error: Exception, source: str) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.removeprefix(" ".join(source.split())).lstrip(" ,:")

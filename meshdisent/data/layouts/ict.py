@@ -1,6 +1,7 @@
 """ICT-FaceKit (Li et al. 2020, MIT license): a clone of its repository, turned into scans of people who make faces."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from meshdisent.data.ict_facekit import IDENTITY_COUNT, PARTS, clone_folder, read_displacement, read_generic
 from meshdisent.data.ict_people import EXPRESSIONS, SHAPES, IctPeople, IctShapes, Person, express
 from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders
+from meshdisent.data.splits import NamedSplit
 from meshdisent.errors import UsageError
 from meshdisent.mesh.mesh import Mesh
 
@@ -24,6 +26,8 @@ class IctLayout:
     name: ClassVar[str] = "ict"
     align: ClassVar[str] = "none"
     drop: ClassVar[float] = 0.0
+    splits: ClassVar[Mapping[str, NamedSplit]] = {}
+    sign: ClassVar[re.Pattern[str] | None] = re.compile(r"(^|/)generic_neutral_mesh\.obj$")
     neutral: ClassVar[str] = "neutral"
     unit: ClassVar[Unit] = "cm"
 

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import unicodedata
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshdisent.data.layouts import LAYOUTS, FolderLayout, Rejection
-from meshdisent.data.layouts.base import natural_key
+from meshdisent.data.layouts.base import Unit, natural_key
 from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.mesh import Mesh
 
@@ -192,6 +193,8 @@ def test_every_layout_keeps_the_contract(name, tmp_path):
     assert layout.name == name
     assert layout.align in ("none", "rigid", "similarity")
     assert 0 <= layout.drop < 1
-    assert layout.unit in ("mm", "cm", "m")
+    assert layout.unit in get_args(Unit)
+    assert (layout.sign is None) == (name == "folder")
+    assert all(split.about and callable(split.rule) for split in layout.splits.values())
     assert pickle.loads(pickle.dumps(layout)) == layout
     assert type(layout).__doc__.count("\n") == 0
