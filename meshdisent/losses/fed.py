@@ -68,7 +68,7 @@ def information(
 ) -> Float[Tensor, " batch"]:
     r"""How much each code says about its scan, estimated within the batch, in nats.
 
-    .. math:: \ln q(z_i|x_i) - \Big(\ln \sum_j q(z_i|x_j) - \ln (B M)\Big)
+    .. math:: \ln q(z_i|x_i) - (\ln \sum_j q(z_i|x_j) - \ln (B M))
 
     Minibatch-weighted sampling with M training scans (Chen et al. 2018), as in the information bottleneck that FED
     takes from IB-VAE.

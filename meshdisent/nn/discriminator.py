@@ -1,6 +1,6 @@
 r"""The identity discriminator of FED: do two faces belong to the same person? (FED, fig. 2 and eq. 6).
 
-.. math:: D(X, Y) = \ln\operatorname{softmax} g\big(\max_v h([x_v, y_v]\,A)\big), \qquad A = I + t([X, Y])
+.. math:: D(X, Y) = \ln\operatorname{softmax} g(\max_v h([x_v, y_v]\,A)), \qquad A = I + t([X, Y])
 
 The two faces lie side by side, six numbers a vertex, so order and correspondence matter. A smaller network of the same
 form gives the input transform A (the T-Net of PointNet, Qi et al. 2017). With ``regularized``, batch norm follows each

@@ -66,7 +66,11 @@ def test_rejected_scans_are_counted_and_strict_fails(raw, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["foldr", "RAW"], 2, "'foldr' is no layout; wanted one of folder, ict, coma, facescape, bu3dfe, d3dfacs, multiface, "),
+        (
+            ["foldr", "RAW"],
+            2,
+            "'foldr' is no layout; wanted one of folder, ict, coma, facescape, bu3dfe, d3dfacs, multiface, ",
+        ),
         (["foldr", "RAW"], 2, "facewarehouse. Did you mean folder?"),
         (["folder", "RAW"], 2, "--out"),
         (["folder", "--out", "x.h5"], 2, "got no folder"),
@@ -76,7 +80,11 @@ def test_rejected_scans_are_counted_and_strict_fails(raw, tmp_path, capsys):
         (["folder", "RAW", "--out", "RAW/split.json"], 2, "exists already"),
         (["folder", "RAW", "--out", "x.h5", "--topology", "RAW/split.json"], 3, "extension '.json'"),
         (["folder", "RAW", "--out", "x.h5", "--drop", "2"], 2, "--drop is 2.0"),
-        (["coma", "RAW", "--out", "x.h5"], 3, "holds no scan (12 other files (.ply), 1 other files (.json)); wanted Fac"),
+        (
+            ["coma", "RAW", "--out", "x.h5"],
+            3,
+            "holds no scan (12 other files (.ply), 1 other files (.json)); wanted Fac",
+        ),
         (["coma", "RAW", "--out", "x.h5", "--labels", "none"], 2, "invalid choice"),
         (["ict", "RAW", "--out", "x.h5"], 3, "wanted a clone of ICT-FaceKit"),
         (["ict", "RAW", "--out", "x.h5", "--subjects", "0"], 2, "at least one subject"),

@@ -235,7 +235,7 @@ def test_gradients_add_up_over_accumulated_batches(heads, fed):
     torch.testing.assert_close(model.encoder.identity_mean.weight.grad, gradient)
 
 
-@pytest.mark.parametrize("broken", ["discriminator", "faces"])
+@pytest.mark.parametrize("broken", [("discriminator",), ("faces",), ("discriminator", "faces")])
 def test_a_player_that_is_skipped_leaves_nothing_behind_and_the_other_moves(heads, fed, broken):
     recipe = fed({"pretraining_steps": 0})
     model = build(recipe, heads).train()
@@ -247,26 +247,31 @@ def test_a_player_that_is_skipped_leaves_nothing_behind_and_the_other_moves(head
     generator = torch.Generator().manual_seed(0)
     assert stepper.take([first], generator, 1e-3).skipped == ()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
-    moments = {name: value.clone() for name, value in optimizer_tensors(stepper.optimizers[broken]).items()}
+    moments = [{k: v.clone() for k, v in optimizer_tensors(stepper.optimizers[name]).items()} for name in broken]
     draw = model.draw_noise
+    spoilt = {("discriminator",): "keep_pairs", ("faces",): "identity_again"}.get(broken, "identity")
 
     def spoiled(count, generator):
         noise = draw(count, generator)
-        if broken == "discriminator":
-            return noise._replace(keep_pairs=noise.keep_pairs * torch.nan)
-        return noise._replace(identity_again=noise.identity_again * torch.nan)
+        return noise._replace(**{spoilt: getattr(noise, spoilt) * torch.nan})
 
     model.draw_noise = spoiled
     skipped = stepper.take([second], generator, 1e-3).skipped
-    assert f"{broken}.total" in skipped
+    assert {name.partition(".")[0] for name in skipped} == set(broken)
     parts = {"discriminator": ("discriminator",), "faces": ("encoder", "decoder")}
     for player, prefixes in parts.items():
-        # The faces' pass moves the discriminator's running statistics, so only its parameters tell who moved.
-        own = model.named_parameters() if player == "discriminator" else model.state_dict().items()
-        same = [torch.equal(value, kept[name]) for name, value in own if name.startswith(prefixes)]
-        assert all(same) if player == broken else not all(same)
-    assert_same(moments, optimizer_tensors(stepper.optimizers[broken]))
+        same = [torch.equal(p, kept[name]) for name, p in model.named_parameters() if name.startswith(prefixes)]
+        assert all(same) if player in broken else not all(same)
+    for name, before in zip(broken, moments, strict=True):
+        assert_same(before, optimizer_tensors(stepper.optimizers[name]))
     assert all(value.isfinite().all() for value in model.state_dict().values())
+    statistics = {part: [] for part in ("encoder", "discriminator")}
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            statistics[name.partition(".")[0]].append(torch.equal(buffer, kept[name]))
+    assert all(statistics["encoder"]) == ("faces" in broken)
+    # The discriminator's move by its own pass, and by that of the faces where they are not skipped.
+    assert all(statistics["discriminator"]) == (broken == ("discriminator", "faces"))
 
 
 def test_rates_and_decay_of_weights_are_those_of_each_player(heads, fed):
