@@ -14,7 +14,7 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
-# As the command line does (cli/main.py): waiting threads must not spin on a busy machine.
+# Waiting threads must not spin on a busy machine, as in cli/main.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

@@ -38,9 +38,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("meshdisent.cli.models", "list the models and recipes that come along"),
 }
 
-# Threads that wait by spinning take the core from those that work as soon as anything else runs on the machine: on a
-# busy one a training step took 5 to 10 times longer. Torch reads this when it is loaded, which is later than here.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads that wait by spinning take the core from those that work as soon as anything else runs on the machine; those
+# that sleep at once are woken slowly. GNU's OpenMP lets them spin for microseconds, then sleep (docs/decisions.md).
+# Torch reads this when it is loaded, which is later than here.
+if "OMP_WAIT_POLICY" not in os.environ:
+    if sys.platform == "linux":
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    else:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 

@@ -10,10 +10,12 @@ the surface (link condition, Dey et al. 1999), so that each accepted collapse re
 import numpy as np
 from jaxtyping import Float, Int
 
+from meshdisent.mesh.collector import collector_at_rest
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.topology import edges_of
 
 
+@collector_at_rest()
 def collapse_sequence(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"], vertex_count: int
 ) -> Int[np.ndarray, "step 2"]:
@@ -138,7 +140,7 @@ class _Surface:
         self.neighbors[kept] |= self.neighbors[removed]
         self.neighbors[kept].discard(kept)
         self.neighbors[kept].discard(removed)
-        self.neighbors[removed] = set()
+        self.neighbors[removed].clear()
         self.is_border[kept] = self.is_border[kept] or self.is_border[removed]
         self.remaining -= 1
         self.done.append((kept, removed))

@@ -16,6 +16,7 @@ import scipy.sparse as sparse
 from jaxtyping import Float, Int
 
 from meshdisent.mesh.closest import closest_points
+from meshdisent.mesh.collector import collector_at_rest
 from meshdisent.mesh.decimation import has_proper_triangle
 from meshdisent.mesh.hierarchy import SMALLEST_LEVEL, Hierarchy, Level, check_factors
 from meshdisent.mesh.quadrics import vertex_quadrics
@@ -72,6 +73,7 @@ def published_up(fine: Level, coarse: Level) -> sparse.csr_array:
     return sparse.csr_array((coefficients.ravel(), (row, corner_index.ravel())), shape=shape)
 
 
+@collector_at_rest()
 def _heap_collapse(vertices: np.ndarray, faces: np.ndarray, vertex_count: int) -> np.ndarray:
     """Faces, in the numbers of the level, after collapsing down to ``vertex_count`` vertices that have a face."""
     points = [tuple(point) for point in vertices.tolist()]

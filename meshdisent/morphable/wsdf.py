@@ -46,6 +46,7 @@ from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization
 from meshdisent.nn.principal_encoder import PrincipalEncoder
 from meshdisent.nn.recoupler import Recoupler
+from meshdisent.nn.side_by_side import side_by_side
 from meshdisent.nn.spiral import SpiralEncoder
 from meshdisent.nn.synthetic_people import SyntheticPeople
 from meshdisent.nn.variational import reparameterize
@@ -210,7 +211,8 @@ class WSDF(MorphableModel):
         assert self.identity_encoder is not None
         assert self.expression_encoder is not None
         inputs = self.normalization(vertices)
-        return Posterior(self.identity_encoder(inputs), self.expression_encoder(inputs))
+        identity, expression = side_by_side([self.identity_encoder, self.expression_encoder], inputs)
+        return Posterior((identity[0], identity[1]), (expression[0], expression[1]))
 
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
         """Codes of scans in mm: the means of the posteriors."""

@@ -69,6 +69,7 @@ def spiral_block(
 ) -> Tensor:
     """Spiral convolution, instance norm, pooling and ELU, a few scans at a time.
 
+    Under autocast the matrix products are made in its type, everything else in that of the features.
     Forward mode and ``torch.func`` go through it. For derivatives of higher order, and while a model is compiled or
     exported, the operations of :func:`plain_block` are taken.
 
@@ -104,14 +105,19 @@ class _SpiralBlock(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         batch, vertices, channels = features.shape
         outputs, step = len(weight), _scans_at_once(features, weight, spirals)
+        low = _product_dtype(features)
+        transposed, added = weight.to(low).t(), bias.to(low)
         normalized = features.new_empty(batch, vertices, outputs)
         inverse_std = features.new_empty(batch, 1, outputs)
         out = features.new_empty(batch, vertices if kept is None else len(kept), outputs)
-        gather = _Gather(spirals, channels, min(step, batch), features)
+        gather = _Gather(spirals, channels, min(step, batch), features.device, low)
         for start in range(0, batch, step):
             part = slice(start, start + step)
             y, scale = normalized[part], inverse_std[part]
-            torch.addmm(bias, gather(features[part]), weight.t(), out=y.view(-1, outputs))
+            if low == features.dtype:
+                torch.addmm(added, gather(features[part]), transposed, out=y.view(-1, outputs))
+            else:
+                y.view(-1, outputs).copy_(torch.addmm(added, gather(features[part]), transposed))
             y.sub_(y.mean(dim=1, keepdim=True))
             torch.mean(y.square(), dim=1, keepdim=True, out=scale)
             y.mul_(scale.add_(EPSILON).rsqrt_())
@@ -127,7 +133,7 @@ class _SpiralBlock(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(features, weight, bias, spirals, kept, out, normalized, inverse_std)
         ctx.save_for_forward(features, weight, bias, spirals, kept, out, normalized, inverse_std)
-        ctx.has_activation = has_activation
+        ctx.has_activation, ctx.low = has_activation, _product_dtype(features)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -138,10 +144,11 @@ class _SpiralBlock(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _differentiable_backward(ctx, from_out)
         batch, vertices, channels = features.shape
-        outputs, step = len(weight), _scans_at_once(features, weight, spirals)
+        outputs, step, low = len(weight), _scans_at_once(features, weight, spirals), ctx.low
+        low_weight = weight.to(low)
         to_weight, to_bias = torch.zeros_like(weight), weight.new_zeros(outputs)
         to_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
-        gather = _Gather(spirals, channels, min(step, batch), features)
+        gather = _Gather(spirals, channels, min(step, batch), features.device, low)
         scatter = _Scatter(spirals, min(step, batch)) if to_features is not None else None
         for start in range(0, batch, step):
             part = slice(start, start + step)
@@ -153,9 +160,13 @@ class _SpiralBlock(torch.autograd.Function):
                 slope = full.index_copy_(1, kept, slope)
             to_y = _norm_backward(slope, normalized[part], inverse_std[part]).view(-1, outputs)
             to_bias += to_y.sum(dim=0)
-            to_weight.addmm_(to_y.t(), gather(features[part]))
+            to_y = to_y.to(low)
+            if low == weight.dtype:
+                to_weight.addmm_(to_y.t(), gather(features[part]))
+            else:
+                to_weight += to_y.t() @ gather(features[part])
             if to_features is not None and scatter is not None:
-                to_features[part] = scatter(to_y @ weight, channels)
+                to_features[part] = scatter((to_y @ low_weight).to(features.dtype), channels)
         return to_features, to_weight, to_bias, None, None, None
 
     @staticmethod
@@ -210,19 +221,26 @@ def _scans_at_once(features: Tensor, weight: Tensor, spirals: Tensor) -> int:
     return max(1, CACHED // (len(spirals) * (weight.shape[1] + 2 * len(weight))))
 
 
+def _product_dtype(features: Tensor) -> torch.dtype:
+    """What the matrix products are computed in: the type of autocast where that is on, else that of the features."""
+    kind = features.device.type
+    is_cast = torch.is_autocast_enabled(kind) and features.dtype != torch.float64
+    return torch.get_autocast_dtype(kind) if is_cast else features.dtype
+
+
 class _Gather:
     """Features of a few scans along their spirals, always in the same memory."""
 
-    def __init__(self, spirals: Tensor, channels: int, scans: int, like: Tensor):
+    def __init__(self, spirals: Tensor, channels: int, scans: int, device: torch.device, dtype: torch.dtype):
         vertices, length = spirals.shape
         first = torch.arange(scans, device=spirals.device)[:, None] * vertices
         self.index = (first + spirals.flatten()).flatten()
-        self.room = like.new_empty(len(self.index), channels)
+        self.room = torch.empty(len(self.index), channels, device=device, dtype=dtype)
         self.width = length * channels
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, V, C) to (B*V, L*C)."""
-        flat = features.flatten(end_dim=1)
+        flat = features.flatten(end_dim=1).to(self.room.dtype)
         rows = len(flat) * self.width // self.room.shape[1]
         torch.index_select(flat, 0, self.index[:rows], out=self.room[:rows])
         return self.room[:rows].view(len(flat), self.width)

@@ -132,3 +132,18 @@ def test_the_same_numbers_come_whatever_the_order_of_scans():
         rtol=1e-12,
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize("pools", [True, False])
+def test_under_autocast_only_the_products_are_rounded(pools):
+    given_case = case(scans=6, vertices=200, length=9, channels=16, outputs=32, pools=pools, dtype=torch.float32)
+    upstream = torch.randn(plain_block(*given_case).shape, generator=torch.Generator().manual_seed(1))
+    exact, slopes = with_gradients(plain_block, given_case, upstream)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, found_slopes = with_gradients(spiral_block, given_case, upstream)
+    assert found.dtype == torch.float32
+    for one, two in zip((found, *found_slopes), (exact, *slopes), strict=True):
+        assert one.dtype == torch.float32
+        error = float((one - two).norm() / max(float(two.norm()), 1e-2))
+        assert error < 0.01, "two to three digits of each factor"
+    assert not torch.equal(found, exact)
