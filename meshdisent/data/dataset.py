@@ -5,7 +5,7 @@ The scans lie in a file (faces.h5) and are read in blocks, or in memory; both be
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +205,11 @@ class ScanDataset:
         if self._memory is not None:
             return self._memory[rows]
         return read_scans(self._open(), rows, self.path or "")
+
+    def in_blocks(self, rows: Int[np.ndarray, " row"]) -> Iterator[Float32[np.ndarray, "_ vertex 3"]]:
+        """The scans in ``rows``, in mm and in their order, a few megabytes at a time."""
+        for block in blocks(len(rows), self.topology.vertex_count):
+            yield self.vertices(rows[block])
 
     def load(self) -> "ScanDataset":
         """Read all scans into memory once, so that training does not go to the disk; returns the dataset itself."""

@@ -27,12 +27,15 @@ def expression_mask(scans: ScanDataset, pseudo_neutrals: np.ndarray | None = Non
     neutrals, known = scans.neutrals()
     total = np.zeros(scans.topology.vertex_count)
     for subject in np.unique(scans.subject[rows]):
-        own = scans.vertices(rows[scans.subject[rows] == subject])
+        own = rows[scans.subject[rows] == subject]
         if known[subject]:
             rest = neutrals[subject]
+        elif pseudo_neutrals is not None:
+            rest = pseudo_neutrals[subject]
         else:
-            rest = own.mean(0) if pseudo_neutrals is None else pseudo_neutrals[subject]
-        total += np.linalg.norm(own - rest, axis=2).sum(0)
+            rest = sum(block.sum(axis=0, dtype=np.float64) for block in scans.in_blocks(own)) / len(own)
+        for block in scans.in_blocks(own):
+            total += np.linalg.norm(block - rest, axis=2).sum(0)
     return moving_vertices(total / len(rows))
 
 

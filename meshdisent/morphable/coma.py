@@ -99,7 +99,7 @@ class CoMA(MorphableModel):
     @classmethod
     def for_training(cls, config: CoMAConfig, scans: ScanDataset) -> "CoMA":
         """An untrained model with normalization from the training scans and levels from the template."""
-        normalization = Normalization.of(scans.vertices(scans.rows("train")))
+        normalization = Normalization.of_blocks(lambda: scans.in_blocks(scans.rows("train")))
         return cls(config, scans.topology, build_levels(config, scans.topology), normalization)
 
     @classmethod

@@ -38,14 +38,13 @@ def measure(scans: ScanDataset, scale_mm: float | None) -> tuple[UnitCoordinates
     scale_mm : See :class:`FEDConfig`.
     """
     rows = scans.rows("train")
-    blocks = [rows[start : start + 256] for start in range(0, len(rows), 256)]
     total = np.zeros((scans.topology.vertex_count, 3))
-    for block in blocks:
-        total += scans.vertices(block).sum(axis=0, dtype=np.float64)
+    for block in scans.in_blocks(rows):
+        total += block.sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     origin = np.zeros(3) if scale_mm is not None else mean.mean(axis=0)
     scale = scale_mm
     if scale is None:
-        scale = max(float(np.linalg.norm(scans.vertices(block) - origin, axis=2).max()) for block in blocks)
+        scale = max(float(np.linalg.norm(block - origin, axis=2).max()) for block in scans.in_blocks(rows))
     coordinates = UnitCoordinates(torch.from_numpy(origin).float(), torch.tensor(scale, dtype=torch.float32))
     return coordinates, torch.from_numpy((mean - origin) / scale).float()

@@ -136,7 +136,7 @@ class WSDF(MorphableModel):
     def for_training(cls, config: WSDFConfig, scans: ScanDataset) -> "WSDF":
         """An untrained model with normalization, bank and, if asked for, linear start from the training scans."""
         rows = scans.rows("train")
-        normalization = Normalization.of(scans.vertices(rows), config.loss.space)
+        normalization = Normalization.of_blocks(lambda: scans.in_blocks(rows), config.loss.space)
         counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
         people, start, encoders = begin(config, scans)
         model = cls(config, scans.topology, encoders, normalization)

@@ -3,6 +3,7 @@ r"""Standardized scans: unit-free numbers that networks work with, and back to m
 .. math:: \hat X = (X - \mu) / \sigma
 """
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -38,12 +39,23 @@ class Normalization(nn.Module):
 
         A coordinate that never changes gets a thousandth of the mean deviation; the published code divides by zero.
         """
-        if len(scans) < 2:
-            raise DataError(
-                f"Normalization got {len(scans)} training scans; wanted at least 2. Add scans to the split."
-            )
-        mean = scans.mean(axis=0, dtype=np.float64)
-        deviation = scans.std(axis=0, ddof=1, dtype=np.float64)
+        return cls.of_blocks(lambda: [scans], space)
+
+    @classmethod
+    def of_blocks(
+        cls,
+        blocks: Callable[[], Iterable[Float[np.ndarray, "_ vertex 3"]]],
+        space: Literal["standardized", "millimeters"] = "standardized",
+    ) -> "Normalization":
+        """The same from scans that come in blocks, twice: for the mean, then for the deviation from it."""
+        count, total = 0, np.zeros(())
+        for block in blocks():
+            count, total = count + len(block), total + block.sum(axis=0, dtype=np.float64)
+        if count < 2:
+            raise DataError(f"Normalization got {count} training scans; wanted at least 2. Add scans to the split.")
+        mean = total / count
+        squares = sum((np.square(block - mean).sum(axis=0) for block in blocks()), start=np.zeros(()))
+        deviation = np.sqrt(squares / (count - 1))
         whole = float(np.sqrt((deviation**2).mean()))
         if whole == 0:
             raise DataError("All training scans are the same; wanted scans that differ. Look at the dataset (inspect).")

@@ -21,8 +21,6 @@ from meshdisent.morphable.contract import Batch, Companions
 from meshdisent.training.partners import Partners
 from meshdisent.training.recipe import SamplerConfig
 
-#: Training scans that take less than this many bytes are kept in memory, on the device of the model.
-MEMORY_LIMIT = 2 * 1024**3
 #: Batches that are read while the model computes.
 READ_AHEAD = 3
 
@@ -47,7 +45,7 @@ class Batches:
     scans : The dataset; only its training split is used, and it must not be empty.
     config : Which sampler, and how many scans.
     device, dtype : Where vertices go, and as what.
-    memory_limit : Bytes of training scans that may be held in memory.
+    memory_limit : Bytes of training scans that may be held in memory, on the device; 0 reads all of them as they come.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class Batches:
         config: SamplerConfig,
         device: torch.device,
         dtype: torch.dtype,
-        memory_limit: int = MEMORY_LIMIT,
+        memory_limit: float = 2e9,
     ):
         self.scans, self.device, self.dtype = scans, device, dtype
         self.train_rows = scans.rows("train")

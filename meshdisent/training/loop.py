@@ -145,7 +145,9 @@ def _train(
         model.double()
     with (
         threads(config.threads),
-        Batches(scans, config.sampler, model.moving.device, DTYPES[config.precision]) as batches,
+        Batches(
+            scans, config.sampler, model.moving.device, DTYPES[config.precision], 1e9 * config.memory_gigabytes
+        ) as batches,
     ):
         plan = Plan.of(model.phases(), config, batches.sampler.steps_per_epoch)
         with (

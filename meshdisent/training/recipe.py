@@ -54,7 +54,8 @@ class TrainingConfig:
     adds ``weight_decay`` times a weight to its gradient.
     ``watch`` is the validation figure (mm) for ``patience`` (validations without a better one before the loop stops)
     and ``keep_best``; ``sum`` adds E_avd, E_neu and E_id as far as they are defined, and ``E_dis`` needs subject labels
-    alone. ``bfloat16`` keeps weights in float32.
+    alone. ``bfloat16`` keeps weights in float32. Training scans that take more than ``memory_gigabytes`` (1e9 bytes)
+    are not held in memory, but read from the file while training.
     """
 
     steps: int | None = None
@@ -80,9 +81,10 @@ class TrainingConfig:
     patience: int | None = None
     keep_best: bool = False
     threads: int | None = None
+    memory_gigabytes: float = 2.0
 
     #: What may differ between a run and its continuation, since it does not decide where the weights go.
-    FREE_ON_RESUME: ClassVar[tuple[str, ...]] = ("checkpoint_minutes", "threads")
+    FREE_ON_RESUME: ClassVar[tuple[str, ...]] = ("checkpoint_minutes", "threads", "memory_gigabytes")
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None and self.epochs is None:
@@ -90,7 +92,7 @@ class TrainingConfig:
         _at_least(self, steps=1, epochs=1, decay_epochs=1, warmup_steps=0, accumulation=1)
         _at_least(self, validate_steps=1, validate_scans=1, patience=1, threads=1)
         _above_zero(self, "minutes", "learning_rate", "decay", "gradient_clip", "validate_minutes")
-        _at_least(self, weight_decay=0, checkpoint_minutes=0)
+        _at_least(self, weight_decay=0, checkpoint_minutes=0, memory_gigabytes=0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas is {list(self.betas)}; wanted two numbers from 0 to below 1.")
 

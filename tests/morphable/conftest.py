@@ -24,9 +24,12 @@ from meshdisent.nn.spiral import SpiralEncoderConfig
 EXPRESSIONS = ("neutral", "smile", "frown", "open", "pout")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny matrices on several threads take many times as long when other work is going on."""
+    """Tiny matrices on several threads take many times as long when other work is going on.
+
+    For whole modules, so that what a module makes once is rounded like what its tests make.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -59,3 +59,13 @@ def test_too_few_or_equal_scans_are_refused(scans):
         Normalization.of(scans[:1])
     with pytest.raises(DataError, match=r"All training scans are the same"):
         Normalization.of(np.repeat(scans[:1], 4, axis=0))
+
+
+@pytest.mark.parametrize("space", ["standardized", "millimeters"])
+def test_in_blocks_it_is_the_same(scans, space):
+    whole = Normalization.of(scans, space)
+    parts = Normalization.of_blocks(lambda: np.array_split(scans, 4), space)
+    torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-6, atol=0)
+    expected = scans.std(axis=0, ddof=1, dtype=np.float64)
+    if space == "standardized":
+        assert np.allclose(parts.deviation.numpy(), np.maximum(expected, 1e-3 * np.sqrt((expected**2).mean())))

@@ -18,7 +18,6 @@ from meshdisent.morphable.model_file import load
 from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.nn.discriminator import DiscriminatorNetworkConfig
 from meshdisent.nn.pointnet import PointEncoderConfig
-from meshdisent.training import batches as batches_module
 from meshdisent.training.batches import Batches
 from meshdisent.training.checkpoint import optimizer_tensors, read_checkpoint
 from meshdisent.training.loop import build, run_recipe
@@ -121,12 +120,10 @@ def test_stopped_in_either_phase_and_resumed_equals_uninterrupted(heads, fed, tm
     assert not any("discriminator" in name for name in files[0]), "what only training needs stays out of a model file"
 
 
-def test_scans_that_are_read_ahead_meet_the_same_partners(heads, fed, tmp_path, monkeypatch):
+def test_scans_that_are_read_ahead_meet_the_same_partners(heads, fed, tmp_path):
     """Across the phases, too: what was drawn ahead gets the partners of the phase that it is used in."""
     run_recipe(fed(loss={"neutral": 1.0}), heads, tmp_path / "held", progress=False)
-    init = batches_module.Batches.__init__
-    monkeypatch.setattr(batches_module.Batches, "__init__", lambda self, *given: init(self, *given, memory_limit=0))
-    run_recipe(fed(loss={"neutral": 1.0}), heads, tmp_path / "read", progress=False)
+    run_recipe(fed(loss={"neutral": 1.0}, memory_gigabytes=0.0), heads, tmp_path / "read", progress=False)
     assert checkpoint_of(tmp_path / "read").random["batches"]["drawn"], "some batches were waiting"
     assert_same(checkpoint_of(tmp_path / "held").model, checkpoint_of(tmp_path / "read").model)
 

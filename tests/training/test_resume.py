@@ -91,12 +91,12 @@ def stop_at(monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("memory", [batches_module.MEMORY_LIMIT, 0])
-def test_ten_steps_a_signal_and_ten_more_equal_twenty(
-    scans, recipe, tmp_path, monkeypatch, stop_at, number, code, memory
-):
-    monkeypatch.setattr(batches_module.Batches.__init__, "__defaults__", (memory,))
-    settings = recipe(steps=20, validate_steps=4, keep_best=True, schedule="cosine", warmup_steps=3, accumulation=2)
+@pytest.mark.parametrize("memory", [2.0, 0.0])
+def test_ten_steps_a_signal_and_ten_more_equal_twenty(scans, recipe, tmp_path, stop_at, number, code, memory):
+    settings = recipe(
+        steps=20, validate_steps=4, keep_best=True, schedule="cosine", warmup_steps=3, accumulation=2,
+        memory_gigabytes=memory,
+    )  # fmt: skip
     straight = run_recipe(settings, scans, tmp_path / "straight", progress=False)
     before = signal.getsignal(number)
     stop_at(number, 19)  # two calls a step: in the tenth
@@ -114,7 +114,7 @@ def test_reading_ahead_does_not_change_the_batches(scans, recipe):
     """Scans read by a thread from the file, or held in memory: the same rows and vertices, in the same order."""
     config = recipe().training.sampler
     arguments = (scans, config, torch.device("cpu"), torch.float32)
-    with batches_module.Batches(*arguments) as held, batches_module.Batches(*arguments, memory_limit=0) as read:
+    with batches_module.Batches(*arguments) as held, batches_module.Batches(*arguments, memory_limit=0.0) as read:
         for _ in range(25):
             a, b = held.next(), read.next()
             assert torch.equal(a.rows, b.rows)
