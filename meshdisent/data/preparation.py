@@ -303,9 +303,12 @@ def _set_aside_unlikely(writer: DatasetWriter, labels: Labels, share: float) -> 
     return dataclasses.replace(labels, split=split)
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _worker_count(scan_count: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 1 + scan_count // _SCANS_PER_WORKER)
+    return min(_cores(), 1 + scan_count // _SCANS_PER_WORKER)
 
 
 def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, workers: int | None) -> None:
@@ -317,6 +320,11 @@ def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, 
         raise UsageError(f"--stable {stable} was given without an alignment; give --align rigid or similarity too.")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers is {workers}; wanted at least 1.")
+    if workers is not None and workers > _cores():
+        raise UsageError(
+            f"--workers is {workers}, and {_cores()} cores are at hand: more would only take turns, and memory. "
+            "Give at most one a core, or leave it out for that."
+        )
 
 
 def _settings(layout: Layout, *given: Any) -> dict[str, str | int | float | bool]:

@@ -39,12 +39,12 @@ def expression_mask(scans: ScanDataset, pseudo_neutrals: np.ndarray | None = Non
     return moving_vertices(total / len(rows))
 
 
-def blocks_of(scans: ScanDataset, rows: np.ndarray, like: Tensor, size: int = 256) -> Iterator[Tensor]:
+def blocks_of(scans: ScanDataset, rows: np.ndarray, like: Tensor) -> Iterator[Tensor]:
     """Vertices of some rows, a block at a time, as tensors of the type and on the device of ``like``."""
     if len(rows) == 0:
         raise DataError("The dataset has no training scans. Prepare it with a training split.")
-    for start in range(0, len(rows), size):
-        yield torch.from_numpy(scans.vertices(rows[start : start + size])).to(like)
+    for block in scans.in_blocks(rows):
+        yield torch.from_numpy(block).to(like)
 
 
 def gaussian(values: Float[Tensor, "scan code"]) -> tuple[Tensor, Tensor]:

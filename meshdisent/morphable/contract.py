@@ -297,15 +297,18 @@ class MorphableModel(nn.Module, ABC):
         ``pseudo_neutrals`` (S, V, 3) stand in for the subjects whose true neutral is unknown.
         """
         self.eval()
-        codes = [self.encode(batch) for batch in blocks_of(scans, scans.rows("train"), self._like())]
-        for factor, values in (
-            ("identity", torch.cat([c.identity for c in codes])),
-            ("expression", torch.cat([c.expression for c in codes])),
-        ):
+        rows = scans.rows("train")
+        # Into memory that is there already: many small results between large ones would keep the heap from shrinking.
+        identity, shown = (self._like().new_empty(len(rows), n) for n in (self.identity_size, self.expression_size))
+        done = 0
+        for batch in blocks_of(scans, rows, self._like()):
+            codes = self.encode(batch)
+            identity[done : done + len(batch)], shown[done : done + len(batch)] = codes.identity, codes.expression
+            done += len(batch)
+        for factor, values in (("identity", identity), ("expression", shown)):
             mean, spread = gaussian(values)
             getattr(self, f"{factor}_mean").copy_(mean)
             getattr(self, f"{factor}_factor").copy_(spread)
-        shown = torch.cat([c.expression for c in codes])
         some = torch.linspace(0, len(shown) - 1, min(EXAMPLES, len(shown))).round().long()
         self.expression_examples = shown[some.to(shown.device)].float().cpu()
         self.moving.copy_(torch.from_numpy(expression_mask(scans, pseudo_neutrals)))

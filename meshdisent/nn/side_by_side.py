@@ -96,8 +96,8 @@ class _SideBySide(torch.autograd.Function):
         return None, None, to_inputs, *to_parameters
 
 
-# Setting the number of threads, as happens below, also ends MKL's own choice of fewer for small products, for good. Said
-# at once, sums are rounded alike before and after the first time.
+# Setting the number of threads, as happens below, also ends MKL's own choice of fewer for small products, for good.
+# Said at once, sums are rounded alike before and after the first time.
 torch.set_num_threads(torch.get_num_threads())
 
 

@@ -27,6 +27,7 @@ from meshdisent.training.checkpoint import (
 )
 from meshdisent.training.counters import PATIENCE_WITH_NAN, Counters
 from meshdisent.training.machine import device_of, threads
+from meshdisent.training.memory import check_room, out_of_memory
 from meshdisent.training.plan import Plan
 from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, stop_on_signals
 from meshdisent.training.recipe import Recipe, model_class, write_recipe
@@ -191,6 +192,7 @@ class Loop:
         self.log: list[dict[str, Any]] = []
         self._session = perf_counter(), 0.0
         self._saved_at = 0.0
+        self._fits = False  # looked at before the first step of a phase
         self.enter_phase(plan.number_at(0))
 
     # ---------------------------------------------------------------- one after the other
@@ -240,7 +242,17 @@ class Loop:
         """Draw batches, let the players move, take note of what was seen."""
         counters, config = self.counters, self.config
         batches = [self.batches.next() for _ in range(config.accumulation)]
-        report = self.stepper.take(batches, self.generator, self.plan.rate_at(config, counters.step, counters.seconds))
+        if not self._fits:
+            check_room(self.model, config, self.phase, batches[0])
+            self._fits = True
+        rate = self.plan.rate_at(config, counters.step, counters.seconds)
+        try:
+            report = self.stepper.take(batches, self.generator, rate)
+        except (RuntimeError, MemoryError) as error:
+            said = out_of_memory(error, batches[0], self._kept())
+            if said is None:
+                raise
+            raise said from error
         started, before = self._session
         counters.seconds = before + perf_counter() - started
         for message in counters.take_note(report):
@@ -256,7 +268,7 @@ class Loop:
     def enter_phase(self, number: int) -> None:
         """Go on with the players and companions of a phase, with new optimizers."""
         phase = self.plan.phases[number]
-        self.phase = number
+        self.phase, self._fits = number, False
         self.stepper = Stepper(self.model, self.config, phase)
         self.batches.accompany(phase.companions, self.plan.starts[number] * self.config.accumulation)
 
@@ -358,11 +370,13 @@ class Loop:
             return where + "Nothing is kept, since the run has no folder."
         return where + f"Everything is kept in {self.folder.path}; go on with the same command and --resume."
 
+    def _kept(self) -> str:
+        return f" The last good checkpoint is in {self.folder.path}." if self.folder is not None else ""
+
     def _failure(self, report: StepReport) -> MeshdisentError:
-        kept = f" The last good checkpoint is in {self.folder.path}." if self.folder is not None else ""
         return MeshdisentError(
             f"Training stopped at step {self.counters.step:,}: {PATIENCE_WITH_NAN} steps in a row were skipped, since "
-            f"{', '.join(report.skipped)} was not finite.{kept} Lower training.learning_rate or set "
+            f"{', '.join(report.skipped)} was not finite.{self._kept()} Lower training.learning_rate or set "
             "training.gradient_clip=1, and look at the scans with `meshdisent inspect`."
         )
 

@@ -95,10 +95,7 @@ class Stepper:
         ``rate`` is for players without a learning rate of their own; the others' is multiplied alike.
         """
         self._remember()
-        seen: list[tuple[Batch, Any]] = []
-        for batch in batches:
-            with self._precision(batch):
-                seen.append((batch, batch if self._look is None else self._look(batch, generator)))
+        seen = self._see(batches, generator)
         terms: dict[str, float] = {}
         skipped: list[str] = []
         for player in self.players:
@@ -109,6 +106,28 @@ class Stepper:
                 skipped += [prefix + name for name, value in found.items() if not math.isfinite(value)]
         return StepReport(terms=terms, skipped=tuple(skipped))
 
+    def measure(self, batches: Sequence[Batch], generator: torch.Generator) -> Tensor:
+        """The sum of all players' losses, with the graph that a step follows back; nobody moves."""
+        seen = self._see(batches, generator)
+        losses = [self._losses(player, *pair, generator)[1] for player in self.players for pair in seen]
+        return torch.stack(losses).sum()
+
+    def _see(self, batches: Sequence[Batch], generator: torch.Generator) -> list[tuple[Batch, Any]]:
+        """Each batch, and what the phase makes of it for all players."""
+        seen: list[tuple[Batch, Any]] = []
+        for batch in batches:
+            with self._precision(batch):
+                seen.append((batch, batch if self._look is None else self._look(batch, generator)))
+        return seen
+
+    def _losses(
+        self, player: Player, batch: Batch, looked: Any, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """A player's terms and their weighted sum."""
+        with self._precision(batch):
+            terms = player.objective(looked, generator)
+            return terms, torch.stack([w * terms[name] for name, w in player.weights.items() if w != 0]).sum()
+
     def _move(
         self, player: Player, seen: Sequence[tuple[Batch, Any]], generator: torch.Generator, rate: float
     ) -> dict[str, float]:
@@ -117,9 +136,7 @@ class Stepper:
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for batch, looked in seen:
-            with self._precision(batch):
-                terms = player.objective(looked, generator)
-                total = torch.stack([w * terms[name] for name, w in player.weights.items() if w != 0]).sum()
+            terms, total = self._losses(player, batch, looked, generator)
             # Only into its own parameters: what another player has is not this one's to move.
             (total / len(seen)).backward(inputs=parameters)
             for name, value in (terms | {"total": total}).items():

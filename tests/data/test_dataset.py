@@ -495,3 +495,12 @@ class TestWriter:
         dataset.attributes["shape"] = [1, 2]
         with pytest.raises(DataError, match=r"The attribute 'shape' is \[1, 2\]; wanted a string or a number"):
             dataset.save(tmp_path / "faces.h5")
+
+
+def test_scans_behind_a_cut_are_an_error_not_zeros(path):
+    opened = ScanDataset.open(path)
+    opened.vertices(np.array([0]))
+    with path.open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 1)
+    with pytest.raises(DataError, match=r"cut short from [0-9,]+ to [0-9,]+ bytes while it was read; wanted"):
+        opened.vertices(np.array([0]))
