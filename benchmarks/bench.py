@@ -139,6 +139,7 @@ def _rate(record: dict[str, Any]) -> str:
 def _time(seconds: float, case: Case) -> str:
     if case.unit == "a second":
         return f"{case.count / seconds:.0f} {case.counted} a second"
+    seconds = seconds / case.count if case.unit == "each" else seconds
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 

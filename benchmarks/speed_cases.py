@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import dataclasses
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from plain_fed import densely
 from plain_wsdf import PlainStep
 from speed_measure import Problem
 
+from meshdisent.data.dataset import DatasetWriter, Labels, ScanDataset
 from meshdisent.data.ict_facekit import read_generic
 from meshdisent.data.layouts import FolderLayout
 from meshdisent.data.preparation import prepare
@@ -32,6 +35,7 @@ from meshdisent.nn.discriminator import IdentityDiscriminator
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization, UnitCoordinates
 from meshdisent.nn.point_features import PointFeatures
+from meshdisent.training.batches import Batches
 from meshdisent.training.recipe import Recipe, read_recipe
 from meshdisent.training.step import Stepper
 
@@ -51,7 +55,7 @@ class Case:
     on_devices : Whether it can run on an accelerator.
     has_memory : Whether peak memory says something.
     once_is_enough : A slow peer need not be repeated.
-    unit, count, counted : "a second" shows ``count`` / time, of what.
+    unit, count, counted : "a second" shows ``count`` / time, of what; "each" time / ``count``.
     """
 
     name: str
@@ -132,13 +136,21 @@ def training_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, 
         assert recipe.training is not None
         ours = wsdf(recipe, topology, device)
         plain = PlainStep(copy.deepcopy(ours), recipe.training.learning_rate, recipe.training.weight_decay)
+        rounded = dataclasses.replace(recipe.training, precision="bfloat16")
+        low = Stepper(copy.deepcopy(ours).train(), rounded)
         stepper, batch = Stepper(ours.train(), recipe.training), made_up_batch(topology, device)
-        noise = [torch.Generator().manual_seed(2) for _ in range(2)]
+        noise = [torch.Generator().manual_seed(2) for _ in range(3)]
         rate = recipe.training.learning_rate
+        on_gpu: dict[str, Callable[[], Any] | None] = {}
+        if device.startswith("cuda"):
+            third, other_noise = Stepper(copy.deepcopy(ours).train(), recipe.training), torch.Generator().manual_seed(2)
+            on_gpu["ours, products in TF32"] = in_tf32(lambda: third.take([batch], other_noise, rate))
         parameters = sum(value.numel() for value in ours.parameters())
         return Problem(
             methods={
                 "ours": lambda: stepper.take([batch], noise[0], rate),
+                "ours, products in bfloat16": lambda: low.take([batch], noise[2], rate),
+                **on_gpu,
                 "plain": lambda: plain.take(batch, noise[1]),
             },
             flops=step_flops(ours, BATCH),
@@ -146,6 +158,20 @@ def training_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, 
         )
 
     return make
+
+
+def in_tf32(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The same with matrix products of float32 rounded to TF32, as GPUs offer."""
+
+    def rounded() -> Any:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            return call()
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return rounded
 
 
 def fed(recipe: Recipe, topology: Topology, device: str) -> FED:
@@ -201,12 +227,90 @@ def fed_step(recipe_name: str, vertex_count: int) -> Callable[[Path, Path, str],
     return make
 
 
-def coding(count: int) -> Callable[[Path, Path, str], Problem]:
+def made_up_scans(topology: Topology, subjects: int, each: int, path: Path | None = None) -> ScanDataset:
+    """Subjects who show expressions, all random, in memory or in a file: speed does not depend on their looks."""
+    random = np.random.default_rng(3)
+    template = topology.template.astype(np.float32)
+    people = template + random.normal(0, 2, (subjects, *template.shape)).astype(np.float32)
+    shapes = random.normal(0, 1, (24, *template.shape)).astype(np.float32)
+    names = [f"subject {number}" for number in range(subjects)]
+    shown = ["neutral", *(f"expression {number}" for number in range(1, each))]
+    count = subjects * each
+    labels = Labels.from_names(np.repeat(names, each).tolist(), shown * subjects, frame=list(range(count)))
+
+    def own(number: int) -> np.ndarray:
+        weights = random.random((each, 24), np.float32)
+        weights[0] = 0
+        return people[number] + np.einsum("ek,kvc->evc", weights, shapes)
+
+    if path is None:
+        scans = np.concatenate([own(number) for number in range(subjects)])
+        return ScanDataset(topology, labels, scans)
+    with DatasetWriter(path, topology, {}, overwrite=True) as writer:
+        for number in range(subjects):
+            writer.append(own(number))
+        writer.finish(labels)
+    return ScanDataset.open(path)
+
+
+def ict_step(clone: Path, scratch: Path, device: str) -> Problem:
+    """A step of the recipe wsdf-ict, linear start and synthetic people included; there is no plain twin."""
+    recipe, scans = read_recipe("wsdf-ict"), made_up_scans(face(clone, 1249), 180, 20)
+    assert recipe.training is not None
+    model = WSDF.for_training(recipe.config, scans).train()
+    stepper = Stepper(model, recipe.training)
+    batches = Batches(scans, recipe.training.sampler, torch.device("cpu"), torch.float32)
+    batches.accompany(model.phases()[0].companions, 0)
+    noise, rate = torch.Generator().manual_seed(2), recipe.training.learning_rate
+    return Problem(methods={"ours": lambda: stepper.take([batches.next()], noise, rate)})
+
+
+def ict_start(clone: Path, scratch: Path, device: str) -> Problem:
+    """What the recipe wsdf-ict does before the first step: neutrals, linear model, synthetic people, encoder."""
+    recipe, scans = read_recipe("wsdf-ict"), made_up_scans(face(clone, 1249), 180, 20)
+    return Problem(methods={"ours": lambda: WSDF.for_training(recipe.config, scans)})
+
+
+def loading(clone: Path, scratch: Path, device: str) -> Problem:
+    """Steps with their batches, from a file of 600 MB of which 30 may be held, and with all of it in memory."""
+    recipe, topology = read_recipe("wsdf-published-coma"), face(clone, 1249)
+    assert recipe.training is not None
+    files = {}
+    for each in (40, 800):
+        files[each] = scratch / f"disk-{each}.h5"
+        if not files[each].exists():
+            made_up_scans(topology, 50, each, files[each])
+
+    def steps(each: int, allowed: float) -> Callable[[], Any]:
+        @functools.cache
+        def begun() -> tuple[Stepper, Batches, torch.Generator]:
+            scans = ScanDataset.open(files[each])
+            model = WSDF.for_training(recipe.config, scans).train()
+            batches = Batches(scans, recipe.training.sampler, torch.device("cpu"), torch.float32, allowed)
+            return Stepper(model, recipe.training), batches, torch.Generator().manual_seed(2)
+
+        def take() -> None:
+            stepper, batches, noise = begun()
+            for _ in range(5):
+                stepper.take([batches.next()], noise, 1e-4)
+
+        return take
+
+    return Problem(
+        methods={
+            "40,000 scans from disk": steps(800, 3e7),
+            "40,000 scans in memory": steps(800, 1e12),
+            "2,000 scans from disk": steps(40, 1.5e6),
+        }
+    )
+
+
+def coding(count: int, recipe: str = "wsdf-published") -> Callable[[Path, Path, str], Problem]:
     """Encode and decode."""
 
     def make(clone: Path, scratch: Path, device: str) -> Problem:
         topology = face(clone, 4609)
-        model = wsdf(read_recipe("wsdf-published"), topology, device).eval()
+        model = wsdf(read_recipe(recipe), topology, device).eval()
         scans = made_up_batch(topology, device, count).vertices
 
         @torch.no_grad()
@@ -276,22 +380,32 @@ def levels(vertex_count: int) -> Callable[[Path, Path, str], Problem]:
 
 
 def preparing(scan_count: int) -> Callable[[Path, Path, str], Problem]:
-    """OBJ scans of the whole head, 26,719 vertices, with texture coordinates and groups as they come, on one core."""
+    """OBJ scans of the whole head, 26,719 vertices, with texture coordinates and groups as they come."""
 
     def make(clone: Path, scratch: Path, device: str) -> Problem:
         raw = scratch / f"raw-{scan_count}"
-        paths = write_heads(clone, raw, scan_count)
+        write_heads(clone, raw, scan_count)
         layout = FolderLayout(raw=(raw,), unit="cm")
 
-        def ours() -> None:
-            prepare(layout, scratch / "heads.h5", vertices=4609, seed=0, workers=1, progress=False, overwrite=True)
+        def ours(workers: int) -> Callable[[], None]:
+            settings = {"vertices": 4609, "seed": 0, "progress": False, "overwrite": True}
+            return lambda: prepare(layout, scratch / "heads.h5", workers=workers, **settings)
 
+        return Problem(methods={"ours, one core": ours(1), "ours, --workers 2": ours(2)})
+
+    return make
+
+
+def reading(scan_count: int) -> Callable[[Path, Path, str], Problem]:
+    """Reading such scans, and nothing else."""
+
+    def make(clone: Path, scratch: Path, device: str) -> Problem:
+        paths = write_heads(clone, scratch / f"raw-{scan_count}", scan_count)
         return Problem(
             methods={
-                "ours: read, check, decimate, write": ours,
-                "ours, reading alone": lambda: [Mesh.read(path) for path in paths],
-                "pyvista, reading alone": lambda: [_pyvista(path) for path in paths],
-                "trimesh, reading alone": lambda: [_trimesh(path) for path in paths],
+                "ours": lambda: [Mesh.read(path) for path in paths],
+                "pyvista": lambda: [_pyvista(path) for path in paths],
+                "trimesh": lambda: [_trimesh(path) for path in paths],
             }
         )
 
@@ -354,6 +468,11 @@ CASES = (
     _fed_step("fed-published/facescape-no-discriminator", "without discriminator"),
     Case(name="coding-1", title="encode and decode one scan, 4,609 vertices, FaceScape settings", prepare=coding(1)),
     Case(name="coding-64", title="the same, 64 scans", prepare=coding(64)),
+    Case(name="coding-64-coma", title="the same, CoMA settings", prepare=coding(64, "wsdf-published-coma")),
+    Case(name="ict-start", title="before the first step of wsdf-ict: 3,600 scans, 1,249 vertices", prepare=ict_start),
+    Case(name="ict-step", title="training step of wsdf-ict, 1,249 vertices", prepare=ict_step),
+    Case(name="loading", title="WSDF training step with loading, 1,249 vertices, CoMA settings", prepare=loading,
+         count=5, unit="each"),
     Case(name="decimate-9409", title="quadric decimation, 9,409 to 1,200 vertices", prepare=decimation,
          has_memory=False),
     Case(name="heap-1600", title="quadric decimation, 1,600 to 400 vertices", prepare=heap(1600), has_memory=False),
@@ -362,7 +481,9 @@ CASES = (
     Case(name="levels-4609", title="hierarchy of 4 levels and spirals, 4,609 vertices", prepare=levels(4609),
          has_memory=False),
     Case(name="levels-26719", title="the same, 26,719 vertices", prepare=levels(26719), has_memory=False),
-    Case(name="prepare", title="OBJ scans of 26,719 vertices, one core", prepare=preparing(24), unit="a second",
-         count=24, counted="scans"),
+    Case(name="prepare", title="prepare 96 OBJ scans of 26,719 vertices: read, check, decimate, write",
+         prepare=preparing(96), unit="a second", count=96, counted="scans"),
+    Case(name="read", title="read such scans, one core", prepare=reading(8), unit="a second", count=8,
+         counted="scans"),
 )  # fmt: skip
 assert len({case.name for case in CASES}) == len(CASES)

@@ -23,7 +23,7 @@ extensions = [
     "mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "scripts", "accuracy-table.md"]  # the table is included in training.md
+exclude_patterns = ["_build", "scripts", "accuracy-table.md", "speed-table.md"]  # tables that pages include
 templates_path = ["templates"]
 
 html_theme = "furo"

@@ -38,7 +38,7 @@ from meshdisent.losses.wsdf import (
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
 from meshdisent.morphable.linear_start import LinearStart
-from meshdisent.morphable.wsdf_beginning import Encoders, bank_start, begin, encoders_from
+from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, encoders_from
 from meshdisent.morphable.wsdf_config import WSDFConfig
 from meshdisent.nn.decoders import Generator, RecoupledDecoder
 from meshdisent.nn.mixing import draw_pairs, mix_people
@@ -138,10 +138,11 @@ class WSDF(MorphableModel):
         rows = scans.rows("train")
         normalization = Normalization.of_blocks(lambda: scans.in_blocks(rows), config.loss.space)
         counts = np.bincount(scans.subject[rows], minlength=len(scans.subjects))
-        people, start, encoders = begin(config, scans)
+        centers = Centers(scans)
+        people, start, encoders = begin(config, centers)
         model = cls(config, scans.topology, encoders, normalization)
         model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift)
-        model.bank = NeutralBank(len(scans.subjects), bank_start(config.bank, scans, normalization), config.bank.beta)
+        model.bank = NeutralBank(len(scans.subjects), bank_start(config.bank, centers, normalization), config.bank.beta)
         if start is not None:
             model.people, model.linear_start = people, start
             model.silence_networks()

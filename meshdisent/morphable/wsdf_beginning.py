@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from meshdisent.data.dataset import ScanDataset
@@ -22,12 +23,27 @@ from meshdisent.nn.synthetic_people import SyntheticPeople
 Encoders = tuple[SpiralEncoder, SpiralEncoder] | PrincipalEncoder
 
 
-def begin(config: WSDFConfig, scans: ScanDataset) -> tuple[SyntheticPeople | None, LinearStart | None, Encoders]:
+class Centers:
+    """Pseudo-neutrals of a dataset, each kind computed once: seconds for thousands of scans."""
+
+    def __init__(self, scans: ScanDataset):
+        self.scans = scans
+        self._found: dict[str, Float[np.ndarray, "subject vertex 3"]] = {}
+
+    def of(self, kind: str) -> Float[np.ndarray, "subject vertex 3"]:
+        """(S, V, 3) mm."""
+        if kind not in self._found:
+            self._found[kind] = pseudo_neutrals(self.scans, kind)
+        return self._found[kind]
+
+
+def begin(config: WSDFConfig, centers: Centers) -> tuple[SyntheticPeople | None, LinearStart | None, Encoders]:
     """Synthetic people, linear start and untrained encoders, as far as the configuration asks for them."""
+    scans = centers.scans
     wanted, sizes, topology = config.linear_start, (config.identity_size, config.expression_size), scans.topology
     people = start = sight = None
     if wanted.is_on:
-        neutrals = pseudo_neutrals(scans, wanted.neutrals)
+        neutrals = centers.of(wanted.neutrals)
         if config.needs_people:
             own = neutrals[np.unique(scans.subject[scans.rows("train")])]
             faces = np.concatenate([own, mirrored_faces(own, topology)]) if wanted.mirrored else own
@@ -68,11 +84,11 @@ def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:
     return identity, expression
 
 
-def bank_start(config: BankConfig, scans: ScanDataset, normalization: Normalization) -> Tensor:
+def bank_start(config: BankConfig, centers: Centers, normalization: Normalization) -> Tensor:
     """(V, 3) or (S, V, 3): where the bank's entries begin, in mm."""
     if config.start == "mean_scan":
         return normalization.mean
-    centers = pseudo_neutrals(scans, config.start)
-    rows = np.isnan(centers[:, 0, 0])
-    centers[rows] = normalization.mean.double().numpy()  # subjects without training scans; never read
-    return torch.from_numpy(centers).float()
+    faces = centers.of(config.start).copy()
+    rows = np.isnan(faces[:, 0, 0])
+    faces[rows] = normalization.mean.double().numpy()  # subjects without training scans; never read
+    return torch.from_numpy(faces).float()

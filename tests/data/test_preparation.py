@@ -306,6 +306,7 @@ class TestSteps:
             ({"drop": float("nan")}, "--drop is nan"),
             ({"stable": "nose"}, "--stable nose was given without an alignment"),
             ({"workers": 0}, "--workers is 0; wanted at least 1"),
+            ({"workers": 10**6}, r"--workers is 1000000, and \d+ cores are at hand"),
         ],
     )
     def test_arguments_that_cannot_be(self, tree, tmp_path, wrong, message):
