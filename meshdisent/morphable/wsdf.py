@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import RecipeError
@@ -38,14 +38,15 @@ from meshdisent.losses.wsdf import (
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
 from meshdisent.morphable.linear_start import LinearStart
-from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, encoders_from
+from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, decoder_of, encoders_from
 from meshdisent.morphable.wsdf_config import WSDFConfig
-from meshdisent.nn.decoders import Generator, RecoupledDecoder
+from meshdisent.nn.chebyshev import ChebyshevEncoder
+from meshdisent.nn.decoders import AddedDecoder, RecoupledDecoder
 from meshdisent.nn.mixing import draw_pairs, mix_people
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.pointnet import PointScanEncoder
 from meshdisent.nn.principal_encoder import PrincipalEncoder
-from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.side_by_side import side_by_side
 from meshdisent.nn.spiral import SpiralEncoder
 from meshdisent.nn.synthetic_people import SyntheticPeople
@@ -105,9 +106,11 @@ class WSDF(MorphableModel):
 
     confidence: Tensor | None
 
-    identity_encoder: SpiralEncoder | None
-    expression_encoder: SpiralEncoder | None
+    identity_encoder: SpiralEncoder | ChebyshevEncoder | None
+    expression_encoder: SpiralEncoder | ChebyshevEncoder | None
     principal_encoder: PrincipalEncoder | None
+    point_encoder: PointScanEncoder | None
+    decoder: RecoupledDecoder | AddedDecoder
 
     def __init__(
         self,
@@ -120,11 +123,9 @@ class WSDF(MorphableModel):
         self.config = config
         self.normalization = normalization
         self.identity_encoder, self.expression_encoder = encoders if isinstance(encoders, tuple) else (None, None)
-        self.principal_encoder = None if isinstance(encoders, tuple) else encoders
-        self.decoder = RecoupledDecoder(
-            Recoupler(config.identity_size, config.expression_size, config.fused_size, config.exact_recoupler),
-            Generator(config.fused_size, config.hidden, topology.vertex_count),
-        )
+        self.principal_encoder = encoders if isinstance(encoders, PrincipalEncoder) else None
+        self.point_encoder = encoders if isinstance(encoders, PointScanEncoder) else None
+        self.decoder = decoder_of(config, topology.vertex_count)
         self.linear_start: LinearStart | None = None
         self.people: SyntheticPeople | None = None
         self.bank: NeutralBank | None = None
@@ -185,13 +186,11 @@ class WSDF(MorphableModel):
 
     def silence_networks(self) -> None:
         """Let the networks add nothing yet: with a linear start, training begins from exactly its codes and scans."""
-        for encoder in (self.identity_encoder, self.expression_encoder, self.principal_encoder):
+        pair = self.identity_encoder, self.expression_encoder
+        for encoder in (*pair, self.principal_encoder, self.point_encoder):
             if encoder is not None:
                 encoder.silence(self.config.linear_start.log_variance)
-        last = self.decoder.generator.net[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.decoder.silence()
 
     # The contract
 
@@ -207,8 +206,9 @@ class WSDF(MorphableModel):
         return Posterior((mean, identity[1]), (expression[0] + start.expression, expression[1]))
 
     def _network_posterior(self, vertices: Float[Tensor, "batch vertex 3"]) -> Posterior:
-        if self.principal_encoder is not None:
-            return Posterior(*self.principal_encoder(vertices))
+        together = self.principal_encoder or self.point_encoder
+        if together is not None:
+            return Posterior(*together(vertices))
         assert self.identity_encoder is not None
         assert self.expression_encoder is not None
         inputs = self.normalization(vertices)

@@ -11,16 +11,23 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.pseudo_neutrals import pseudo_neutrals
 from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
 from meshdisent.mesh.topology import Topology
+from meshdisent.morphable.fed_beginning import measure
 from meshdisent.morphable.linear import mirrored_faces
 from meshdisent.morphable.linear_start import LinearStart, displacements_at_the_mean, see, show_people
 from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
-from meshdisent.nn.normalization import Normalization
+from meshdisent.nn.additive import AdditiveDecoder
+from meshdisent.nn.chebyshev import ChebyshevEncoder, graph_edges
+from meshdisent.nn.decoders import AddedDecoder, Generator, RecoupledDecoder
+from meshdisent.nn.normalization import Normalization, UnitCoordinates
+from meshdisent.nn.pointnet import PointEncoder, PointScanEncoder
 from meshdisent.nn.principal_encoder import PrincipalEncoder
+from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.spiral import SpiralEncoder
 from meshdisent.nn.synthetic_people import SyntheticPeople
 
-#: Two spiral encoders, for identity and expression, or one encoder for both.
-Encoders = tuple[SpiralEncoder, SpiralEncoder] | PrincipalEncoder
+#: Two encoders, for identity and expression, or one for both.
+Pair = tuple[SpiralEncoder, SpiralEncoder] | tuple[ChebyshevEncoder, ChebyshevEncoder]
+Encoders = Pair | PrincipalEncoder | PointScanEncoder
 
 
 class Centers:
@@ -58,6 +65,11 @@ def begin(config: WSDFConfig, centers: Centers) -> tuple[SyntheticPeople | None,
             shown = torch.from_numpy(scans.vertices(scans.rows("train"))).flatten(start_dim=1)
             sight = see(shown, config.principal.components)
         return people, start, PrincipalEncoder(*sight, config.principal.hidden, *sizes)
+    if config.encoders == "point":
+        unit, _ = measure(scans, None)
+        return people, start, PointScanEncoder(unit, PointEncoder(config.point, *sizes))
+    if config.encoders == "chebyshev":
+        return people, start, chebyshev_encoders(config, topology)
     return people, start, spiral_encoders(config, topology)
 
 
@@ -71,13 +83,43 @@ def spiral_encoders(config: WSDFConfig, topology: Topology) -> tuple[SpiralEncod
     return identity, expression
 
 
+def chebyshev_encoders(config: WSDFConfig, topology: Topology) -> tuple[ChebyshevEncoder, ChebyshevEncoder]:
+    """Untrained Chebyshev encoders, for identity and expression."""
+    stages = len(config.chebyshev.channels)
+    levels = spiral_hierarchy(topology, **asdict(config.hierarchy)).hierarchy
+    edges, kept = graph_edges(levels)[:stages], tuple(torch.from_numpy(rows) for rows in levels.kept[:stages])
+    sizes = config.identity_size, config.expression_size
+    identity, expression = (ChebyshevEncoder(config.chebyshev, size, edges, kept) for size in sizes)
+    return identity, expression
+
+
+def decoder_of(config: WSDFConfig, vertex_count: int) -> RecoupledDecoder | AddedDecoder:
+    """An untrained decoder."""
+    sizes = config.identity_size, config.expression_size
+    if config.decoder == "additive":
+        return AddedDecoder(AdditiveDecoder(*sizes, config.hidden, vertex_count))
+    return RecoupledDecoder(
+        Recoupler(*sizes, config.fused_size, config.exact_recoupler),
+        Generator(config.fused_size, config.hidden, vertex_count),
+    )
+
+
 def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:
     """Encoders of the right shapes for a file's tensors."""
     sizes = config.identity_size, config.expression_size
     if config.encoders == "principal":
         sight = state["principal_encoder.center"], state["principal_encoder.directions"]
         return PrincipalEncoder(*sight, config.principal.hidden, *sizes)
+    if config.encoders == "point":
+        unit = UnitCoordinates(*(state[f"point_encoder.coordinates.{name}"] for name in ("origin", "scale")))
+        return PointScanEncoder(unit, PointEncoder(config.point, *sizes))
     trunk = "identity_encoder.trunk"
+    if config.encoders == "chebyshev":
+        stages = range(len(config.chebyshev.channels))
+        edges = tuple(state[f"{trunk}.convs.{stage}.edges"] for stage in stages)
+        kept = tuple(state[f"{trunk}.kept_{stage}"] for stage in stages)
+        one, other = (ChebyshevEncoder(config.chebyshev, size, edges, kept) for size in sizes)
+        return one, other
     spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
     kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
     identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from meshdisent.errors import RecipeError
 from meshdisent.morphable.linear_start import LinearStartConfig
+from meshdisent.nn.chebyshev import ChebyshevEncoderConfig
+from meshdisent.nn.pointnet import PointEncoderConfig
 from meshdisent.nn.principal_encoder import PrincipalEncoderConfig
 from meshdisent.nn.spiral import SpiralEncoderConfig
 
@@ -100,8 +102,11 @@ class WSDFConfig:
 
     Parameters
     ----------
-    encoders : ``spiral``: two spiral encoders (published), configured by ``encoder`` and ``hierarchy``. ``principal``:
-        one that looks at principal coordinates, configured by ``principal``.
+    encoders : ``spiral``: two spiral encoders (published), configured by ``encoder`` and ``hierarchy``. ``chebyshev``:
+        two of CoMA's, configured by ``chebyshev`` and ``hierarchy``. ``point``: FED's, which gives both codes and does
+        not know the topology. ``principal``: one that looks at principal coordinates.
+    decoder : ``recoupled`` (published): both codes fused, then one generator. ``additive`` (FED's): one generator a
+        code, added up; ``fused_size`` and ``exact_recoupler`` say nothing then.
     mixing : Share of each batch that is replaced by mixtures of two subjects (:mod:`meshdisent.nn.mixing`).
     """
 
@@ -109,9 +114,12 @@ class WSDFConfig:
     expression_size: int = 32
     fused_size: int = 64
     hidden: tuple[int, ...] = (256, 256, 256)
+    decoder: Literal["recoupled", "additive"] = "recoupled"
     exact_recoupler: bool = False
-    encoders: Literal["spiral", "principal"] = "spiral"
+    encoders: Literal["spiral", "chebyshev", "point", "principal"] = "spiral"
     encoder: SpiralEncoderConfig = field(default_factory=SpiralEncoderConfig)
+    chebyshev: ChebyshevEncoderConfig = field(default_factory=ChebyshevEncoderConfig)
+    point: PointEncoderConfig = field(default_factory=PointEncoderConfig)
     principal: PrincipalEncoderConfig = field(default_factory=PrincipalEncoderConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
     bank: BankConfig = field(default_factory=BankConfig)
@@ -149,6 +157,11 @@ class WSDFConfig:
                 raise RecipeError(f"{name} is {getattr(self, name)}; wanted at least 1. Set config.{name}.")
         if len(self.hierarchy.factors) < 2:
             raise RecipeError("hierarchy.factors has fewer than 2 entries; the encoders pool twice.")
+        if self.encoders == "chebyshev" and len(self.hierarchy.factors) < len(self.chebyshev.channels):
+            raise RecipeError(
+                f"hierarchy.factors has {len(self.hierarchy.factors)} entries and chebyshev.channels "
+                f"{len(self.chebyshev.channels)}; wanted a level for each stage. Set both to as many."
+            )
 
     @property
     def needs_people(self) -> bool:
@@ -161,6 +174,8 @@ class WSDFConfig:
         """Build the configuration from the plain values of :meth:`WSDF.config_dict`."""
         nested = {
             "encoder": SpiralEncoderConfig,
+            "chebyshev": ChebyshevEncoderConfig,
+            "point": PointEncoderConfig,
             "principal": PrincipalEncoderConfig,
             "people": PeopleConfig,
             "hierarchy": HierarchyConfig,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from meshdisent.nn.additive import AdditiveDecoder
 from meshdisent.nn.recoupler import Recoupler
 
 
@@ -112,6 +113,12 @@ class RecoupledDecoder(nn.Module):
         grown = scans[1:] or (None, None)
         return StandardFaces(shown[0], shown[1] if has_neutral else None, *grown)
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let every face be zero."""
+        nn.init.zeros_(self.generator.last.weight)
+        nn.init.zeros_(self.generator.last.bias)
+
     def _hidden_growth(self, identity: Tensor, expression: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Difference from rest and derivative along the expression code of what the last layer sees."""
         moved, directional, *_ = torch.func.jvp(
@@ -120,6 +127,62 @@ class RecoupledDecoder(nn.Module):
             (expression.detach(),),
         )
         return moved - self.generator.hidden(self.recoupler.fuse_neutral(identity, unit)), directional
+
+
+class AddedDecoder(nn.Module):
+    """FED's additive decoder in the place of a recoupled one: offsets of both codes, at rest that of the zero code.
+
+    Parameters
+    ----------
+    branches : One generator a code. What it gives is a standardized scan.
+    """
+
+    def __init__(self, branches: AdditiveDecoder):
+        super().__init__()
+        self.branches = branches
+
+    def forward(
+        self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
+    ) -> Float[Tensor, "batch vertex 3"]:
+        """Standardized scans from both codes."""
+        return self.branches(identity, expression)
+
+    def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
+        """Standardized faces at rest: the expression code is zero."""
+        return self.branches.neutral(identity) + self._at_rest(identity)
+
+    def displacement(
+        self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
+    ) -> Float[Tensor, "batch vertex 3"]:
+        """How far expressions move faces from rest: every face alike."""
+        return self.branches.expression_only(expression) - self._at_rest(identity)
+
+    def all_at_once(
+        self,
+        identity: Float[Tensor, "batch identity"],
+        expression: Float[Tensor, "batch expression"],
+        has_neutral: bool,
+        pairs: tuple[Float[Tensor, "pair identity"], Float[Tensor, "pair expression"]] | None,
+    ) -> StandardFaces:
+        """As in :class:`RecoupledDecoder`."""
+        offsets, rest = self.branches.neutral(identity), self._at_rest(identity)
+        shown = offsets + self.branches.expression_only(expression)
+        grown: tuple[Tensor | None, Tensor | None] = (None, None)
+        if pairs is not None:
+            moved, directional, *_ = torch.func.jvp(self.branches.expression_only, (pairs[1],), (pairs[1].detach(),))
+            grown = moved - rest, directional
+        return StandardFaces(shown, offsets + rest if has_neutral else None, *grown)
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let every face be zero."""
+        self.branches.identity_branch.shrink(0.0)
+        self.branches.expression_branch.shrink(0.0)
+
+    def _at_rest(self, like: Tensor) -> Float[Tensor, "1 vertex 3"]:
+        first = self.branches.expression_branch.net[0]
+        assert isinstance(first, nn.Linear)
+        return self.branches.expression_only(like.new_zeros(1, first.in_features))
 
 
 def published_decoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

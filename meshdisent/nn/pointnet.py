@@ -9,10 +9,12 @@ input, and no order of the points: the encoder does not know the topology.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshdisent.errors import RecipeError
+from meshdisent.nn.normalization import UnitCoordinates
 from meshdisent.nn.point_features import PointFeatures
 
 IdentityGaussian = tuple[Float[Tensor, "batch identity"], Float[Tensor, "batch identity"]]
@@ -79,6 +81,33 @@ class PointEncoder(nn.Module):
             (self.identity_mean(feature), self.identity_log_variance(feature)),
             (self.expression_mean(feature), self.expression_log_variance(feature)),
         )
+
+
+class PointScanEncoder(nn.Module):
+    """A point encoder that is shown scans in mm.
+
+    Parameters
+    ----------
+    coordinates : To the unit of the encoder.
+    encoder : Gives both posteriors.
+    """
+
+    def __init__(self, coordinates: UnitCoordinates, encoder: PointEncoder):
+        super().__init__()
+        self.coordinates = coordinates
+        self.encoder = encoder
+
+    def forward(self, vertices: Float[Tensor, "batch vertex 3"]) -> tuple[IdentityGaussian, ExpressionGaussian]:
+        """Means and log-variances of the identity codes, then of the expression codes."""
+        return self.encoder(self.coordinates(vertices))
+
+    @torch.no_grad()
+    def silence(self, log_variance: float) -> None:
+        """Let the means be zero whatever is shown, with one log-variance for all entries."""
+        for name in _HEADS:
+            head = getattr(self.encoder, name)
+            nn.init.zeros_(head.weight)
+            nn.init.constant_(head.bias, log_variance if name.endswith("log_variance") else 0.0)
 
 
 def published_point_encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -103,4 +103,16 @@ def tiny_config() -> dict[str, Any]:
         "multilinear": MultilinearConfig(identity_size=3, expression_size=2),
         "wsdf": wsdf,
         "wsdf on people": people,
+        "wsdf of points, added": dataclasses.replace(
+            wsdf, encoders="point", decoder="additive", point=PointEncoderConfig(channels=(8, 16))
+        ),
+        "wsdf of Chebyshev, added": dataclasses.replace(
+            people,
+            encoders="chebyshev",
+            decoder="additive",
+            chebyshev=ChebyshevEncoderConfig(channels=(4, 6), order=3),
+        ),
+        "wsdf of Chebyshev": dataclasses.replace(
+            wsdf, encoders="chebyshev", chebyshev=ChebyshevEncoderConfig(channels=(4, 6), order=3)
+        ),
     }

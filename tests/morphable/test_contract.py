@@ -16,7 +16,8 @@ from meshdisent.training.loop import build
 from meshdisent.training.recipe import Recipe, TrainingConfig, model_class
 
 #: Configurations in conftest.py, and the models that they are of.
-MODEL_OF = {name: name for name in contract.MODELS} | {"wsdf on people": "wsdf"}
+_OTHERS = ("wsdf on people", "wsdf of points, added", "wsdf of Chebyshev, added", "wsdf of Chebyshev")
+MODEL_OF = {name: name for name in contract.MODELS} | dict.fromkeys(_OTHERS, "wsdf")
 pytestmark = pytest.mark.parametrize("name", sorted(MODEL_OF))
 
 

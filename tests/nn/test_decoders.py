@@ -3,14 +3,26 @@
 import pytest
 import torch
 
-from meshdisent.nn.decoders import Generator, RecoupledDecoder, published_decoder
+from meshdisent.nn.additive import AdditiveDecoder
+from meshdisent.nn.decoders import AddedDecoder, Generator, RecoupledDecoder, published_decoder
 from meshdisent.nn.recoupler import Recoupler
 
 
-@pytest.fixture
-def decoder():
+def recoupled(identity_size, expression_size, vertex_count):
+    return RecoupledDecoder(Recoupler(identity_size, expression_size, 6), Generator(6, (8, 7), vertex_count)).double()
+
+
+def added(identity_size, expression_size, vertex_count):
+    return AddedDecoder(AdditiveDecoder(identity_size, expression_size, (8, 7), vertex_count)).double()
+
+
+KINDS = pytest.mark.parametrize("kind", [recoupled, added])
+
+
+@pytest.fixture(params=[recoupled, added])
+def decoder(request):
     torch.manual_seed(3)
-    return RecoupledDecoder(Recoupler(4, 3, 6), Generator(6, (8, 7), 5)).double()
+    return request.param(4, 3, 5)
 
 
 def test_generator_is_a_chain_of_linear_layers_with_elu_between():
@@ -47,17 +59,19 @@ def test_gradients_are_those_of_finite_differences(decoder):
     assert torch.autograd.gradcheck(decoder, (identity, expression), check_forward_ad=True)
 
 
-def test_a_published_state_brings_its_widths(decoder):
+def test_a_published_state_brings_its_widths():
+    decoder = recoupled(4, 3, 5)
     published = {name.replace("generator.", "gen_model."): value for name, value in decoder.state_dict().items()}
     again = published_decoder(published)
     codes = torch.randn(2, 4).double(), torch.randn(2, 3).double()
     assert torch.equal(again(*codes), decoder(*codes))
 
 
+@KINDS
 @pytest.mark.parametrize("has_neutral", [True, False])
 @pytest.mark.parametrize("has_pairs", [True, False])
-def test_all_at_once_is_what_the_single_calls_give_gradients_included(has_neutral, has_pairs):
-    decoder = RecoupledDecoder(Recoupler(3, 2, 5), Generator(5, (4, 6), 7)).double()
+def test_all_at_once_is_what_the_single_calls_give_gradients_included(kind, has_neutral, has_pairs):
+    decoder = kind(3, 2, 7)
     codes = [torch.randn(4, size, dtype=torch.float64, requires_grad=True) for size in (3, 2)]
     pairs = [torch.randn(6, size, dtype=torch.float64) for size in (3, 2)]
 
@@ -81,8 +95,16 @@ def test_all_at_once_is_what_the_single_calls_give_gradients_included(has_neutra
             torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
 
 
-def test_a_displacement_is_what_an_expression_adds_to_its_neutral():
-    decoder = RecoupledDecoder(Recoupler(3, 2, 5), Generator(5, (4, 6), 7)).double()
+@KINDS
+def test_a_silent_decoder_shows_nothing(kind):
+    decoder = kind(3, 2, 7)
+    decoder.silence()
+    assert not decoder(torch.randn(4, 3).double(), torch.randn(4, 2).double()).any()
+
+
+@KINDS
+def test_a_displacement_is_what_an_expression_adds_to_its_neutral(kind):
+    decoder = kind(3, 2, 7)
     identity, expression = torch.randn(4, 3).double(), torch.randn(4, 2).double()
-    added = decoder(identity, expression) - decoder.neutral(identity)
-    torch.testing.assert_close(decoder.displacement(identity, expression), added, rtol=1e-12, atol=1e-12)
+    difference = decoder(identity, expression) - decoder.neutral(identity)
+    torch.testing.assert_close(decoder.displacement(identity, expression), difference, rtol=1e-12, atol=1e-12)
