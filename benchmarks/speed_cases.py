@@ -28,9 +28,9 @@ from meshdisent.mesh.published_hierarchy import published_hierarchy
 from meshdisent.mesh.spirals import spirals
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch
+from meshdisent.morphable.encoder_pairs import untrained_pair
 from meshdisent.morphable.fed import FED
 from meshdisent.morphable.wsdf import WSDF
-from meshdisent.morphable.wsdf_beginning import spiral_encoders
 from meshdisent.nn.discriminator import IdentityDiscriminator
 from meshdisent.nn.neutral_bank import NeutralBank, confidence
 from meshdisent.nn.normalization import Normalization, UnitCoordinates
@@ -85,7 +85,10 @@ def wsdf(recipe: Recipe, topology: Topology, device: str) -> WSDF:
     torch.manual_seed(0)
     template = torch.from_numpy(topology.template).float()
     normalization = Normalization(template, torch.full_like(template, 2.0))
-    model = WSDF(recipe.config, topology, spiral_encoders(recipe.config, topology), normalization)
+    config = recipe.config
+    sizes = config.identity_size, config.expression_size
+    encoders = untrained_pair(config.pair_widths, sizes, config.hierarchy, topology)
+    model = WSDF(config, topology, encoders, normalization)
     model.confidence = confidence(torch.full((SUBJECTS,), 20), recipe.config.bank.confidence_shift)
     model.bank = NeutralBank(SUBJECTS, template, recipe.config.bank.beta)
     return model.to(device)

@@ -29,12 +29,15 @@ from meshdisent.losses import fed as losses
 from meshdisent.mesh.laplacian import LAPLACIANS
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, Companions, MorphableModel, Phase, Player
-from meshdisent.morphable.fed_beginning import check_scans, measure
+from meshdisent.morphable.encoder_pairs import EncoderPair, pair_from, untrained_pair
+from meshdisent.morphable.fed_beginning import check_scans, measure, spread_about
 from meshdisent.morphable.fed_config import FEDConfig
 from meshdisent.nn.additive import AdditiveDecoder
+from meshdisent.nn.decoders import Generator, RecoupledDecoder
 from meshdisent.nn.discriminator import IdentityDiscriminator
 from meshdisent.nn.normalization import UnitCoordinates
 from meshdisent.nn.pointnet import PointEncoder
+from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.variational import reparameterize
 
 if TYPE_CHECKING:
@@ -96,15 +99,20 @@ class FED(MorphableModel):
         topology: Topology,
         coordinates: UnitCoordinates,
         mean: Float[Tensor, "vertex 3"],
+        encoder: PointEncoder | EncoderPair | None = None,
     ):
         super().__init__(topology, config.identity_size, config.expression_size)
         self.config = config
         self.coordinates = coordinates
         self.register_buffer("mean", mean.clone())
-        self.encoder = PointEncoder(config.encoder, config.identity_size, config.expression_size)
-        self.decoder = AdditiveDecoder(
-            config.identity_size, config.expression_size, config.hidden, topology.vertex_count
-        )
+        sizes = config.identity_size, config.expression_size
+        self.encoder = PointEncoder(config.encoder, *sizes) if encoder is None else encoder
+        self.decoder: AdditiveDecoder | RecoupledDecoder
+        if config.decoder == "additive":
+            self.decoder = AdditiveDecoder(*sizes, config.hidden, topology.vertex_count)
+        else:
+            generator = Generator(config.fused_size, config.hidden, topology.vertex_count)
+            self.decoder = RecoupledDecoder(Recoupler(*sizes, config.fused_size), generator)
         self.discriminator: IdentityDiscriminator | None = None
         self.scan_count = 0
         self.register_buffer("laplacian", None, persistent=False)
@@ -122,10 +130,14 @@ class FED(MorphableModel):
         """
         check_scans(config, scans)
         coordinates, mean = measure(scans, config.scale_mm)
-        model = cls(config, scans.topology, coordinates, mean)
+        encoder = None
+        if config.encoders != "point":
+            sizes = config.identity_size, config.expression_size
+            pair = untrained_pair(config.pair_widths, sizes, config.hierarchy, scans.topology)
+            encoder = EncoderPair(pair, mean, spread_about(mean, scans, coordinates))
+        model = cls(config, scans.topology, coordinates, mean, encoder)
         if config.start == "mean_face":
-            for branch in (model.decoder.identity_branch, model.decoder.expression_branch):
-                branch.shrink(NEAR)
+            model.decoder.shrink(NEAR)
         model.scan_count = config.loss.bottleneck.scan_count or len(scans.rows("train"))
         if config.discriminator.is_used:
             model.discriminator = IdentityDiscriminator(config.discriminator.network)
@@ -151,7 +163,12 @@ class FED(MorphableModel):
         """Build the model from a file's parts; the discriminator is in checkpoints only."""
         filled = FEDConfig.from_plain(config)
         coordinates = UnitCoordinates(state["coordinates.origin"], state["coordinates.scale"])
-        model = cls(filled, topology, coordinates, state["mean"])
+        encoder = None
+        if filled.encoders != "point":
+            sizes = filled.identity_size, filled.expression_size
+            pair = pair_from(state, "encoder.identity.", filled.pair_widths, sizes)
+            encoder = EncoderPair(pair, state["encoder.mean"], state["encoder.deviation"])
+        model = cls(filled, topology, coordinates, state["mean"], encoder)
         if any(name.startswith("discriminator.") for name in state):
             model.discriminator = IdentityDiscriminator(filled.discriminator.network)
         model.load_state_dict(state)
@@ -181,13 +198,18 @@ class FED(MorphableModel):
         return self.coordinates.undo(self.mean + self.decoder(*codes))
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch vertex 3"]:
-        """Faces at rest, in mm: the mean face and the identity offset; not those of a zero expression code."""
+        """Faces at rest, in mm: the mean face and the identity offset.
+
+        With the additive decoder they are not those of a zero expression code.
+        """
         self.check_code("identity", identity)
         return self.coordinates.undo(self.mean + self.decoder.neutral(identity))
 
     def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
-        """Expressions on the mean face, in mm (as published)."""
+        """Expressions on the mean face, in mm (as published); on the identity code zero with the recoupled decoder."""
         self.check_code("expression", expression)
+        if isinstance(self.decoder, RecoupledDecoder):
+            return self.decode(Codes(expression.new_zeros(len(expression), self.identity_size), expression))
         return self.coordinates.undo(self.mean + self.decoder.expression_only(expression))
 
     # Training
@@ -298,7 +320,10 @@ class FED(MorphableModel):
         identity, expression = self.encoder(scans)
         codes = Codes(_drawn(identity, noise.identity), _drawn(expression, noise.expression))
         offset = self.decoder.neutral(codes.identity)
-        moved = self.decoder.expression_only(codes.expression)
+        if isinstance(self.decoder, AdditiveDecoder):
+            moved = self.decoder.expression_only(codes.expression)
+        else:
+            moved = self.decoder.displacement(*codes)
         return Seen(batch, noise, scans, identity, expression, codes, offset, moved, self.mean + offset)
 
     def tell_decoded_apart(self, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:

@@ -30,6 +30,16 @@ def check_scans(config: FEDConfig, scans: ScanDataset) -> None:
         )
 
 
+def spread_about(
+    mean: Float[Tensor, "vertex 3"], scans: ScanDataset, coordinates: UnitCoordinates
+) -> Float[Tensor, ""]:
+    """Root mean square distance of the training scans' coordinates from a face, both in unit coordinates."""
+    rows, total = scans.rows("train"), 0.0
+    for block in scans.in_blocks(rows):
+        total += float((coordinates(torch.from_numpy(block)) - mean).square().sum(dtype=torch.float64))
+    return torch.tensor((total / (len(rows) * mean.numel())) ** 0.5 or 1.0, dtype=torch.float32)
+
+
 def measure(scans: ScanDataset, scale_mm: float | None) -> tuple[UnitCoordinates, Float[Tensor, "vertex 3"]]:
     """The unit of a dataset, and the mean of its training scans in it (V, 3).
 

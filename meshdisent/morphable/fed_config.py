@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from meshdisent.errors import RecipeError
+from meshdisent.morphable.wsdf_config import HierarchyConfig
+from meshdisent.nn.chebyshev import ChebyshevEncoderConfig
 from meshdisent.nn.discriminator import DiscriminatorNetworkConfig
 from meshdisent.nn.pointnet import PointEncoderConfig
+from meshdisent.nn.spiral import SpiralEncoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,11 @@ class FEDConfig:
 
     Parameters
     ----------
-    encoder : Widths of the point encoder.
+    encoders : ``point`` (published): one that gives both codes, of the widths ``encoder``. ``spiral``: WSDF's, two of
+        the widths ``spiral``. ``chebyshev``: CoMA's, two of the widths ``chebyshev``. Both work on levels of
+        ``hierarchy``.
+    decoder : ``additive`` (published), or ``recoupled`` as in WSDF, with fused codes of ``fused_size``: the face at
+        rest is then that of the zero expression code.
     hidden : Widths between code and vertices, of both decoders.
     start : Where the decoders begin: at ``random`` offsets of some tenths of a unit (published), or near the
         ``mean_face``.
@@ -128,8 +135,14 @@ class FEDConfig:
 
     identity_size: int = 64
     expression_size: int = 64
+    encoders: Literal["point", "spiral", "chebyshev"] = "point"
     encoder: PointEncoderConfig = field(default_factory=PointEncoderConfig)
+    spiral: SpiralEncoderConfig = field(default_factory=SpiralEncoderConfig)
+    chebyshev: ChebyshevEncoderConfig = field(default_factory=ChebyshevEncoderConfig)
+    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+    decoder: Literal["additive", "recoupled"] = "additive"
     hidden: tuple[int, ...] = (256,)
+    fused_size: int = 64
     start: Literal["random", "mean_face"] = "random"
     scale_mm: float | None = None
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -137,11 +150,16 @@ class FEDConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("identity_size", "expression_size"):
+        for name in ("identity_size", "expression_size", "fused_size"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; wanted at least 1. Set config.{name}.")
         if self.scale_mm is not None and self.scale_mm <= 0:
             raise RecipeError(f"scale_mm is {self.scale_mm}; wanted millimeters above 0, or null to measure it.")
+
+    @property
+    def pair_widths(self) -> SpiralEncoderConfig | ChebyshevEncoderConfig:
+        """Widths of the two encoders, where there are two."""
+        return self.chebyshev if self.encoders == "chebyshev" else self.spiral
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> "FEDConfig":
@@ -158,10 +176,19 @@ class FEDConfig:
         network = DiscriminatorNetworkConfig(**_tuples(discriminator["network"]))
         parts = {
             "encoder": PointEncoderConfig(**_tuples(values["encoder"])),
+            **{name: kind(**_tuples(values[name])) for name, kind in _LATER.items() if name in values},
             "discriminator": DiscriminatorConfig(**{**discriminator, "network": network}),
             "loss": FEDLossConfig(**{**loss, "bottleneck": BottleneckConfig(**loss["bottleneck"])}),
         }
         return cls(**{**_tuples(values), **parts})
+
+
+#: Sections that files from before they existed do not have.
+_LATER: dict[str, Any] = {
+    "spiral": SpiralEncoderConfig,
+    "chebyshev": ChebyshevEncoderConfig,
+    "hierarchy": HierarchyConfig,
+}
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

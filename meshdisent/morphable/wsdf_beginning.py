@@ -1,7 +1,5 @@
 """What :class:`~meshdisent.morphable.wsdf.WSDF` begins with: encoders, linear start, synthetic people and bank."""
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,24 +7,20 @@ from torch import Tensor
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.pseudo_neutrals import pseudo_neutrals
-from meshdisent.mesh.spiral_hierarchy import spiral_hierarchy
-from meshdisent.mesh.topology import Topology
+from meshdisent.morphable.encoder_pairs import Pair, pair_from, untrained_pair
 from meshdisent.morphable.fed_beginning import measure
 from meshdisent.morphable.linear import mirrored_faces
 from meshdisent.morphable.linear_start import LinearStart, displacements_at_the_mean, see, show_people
 from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
 from meshdisent.nn.additive import AdditiveDecoder
-from meshdisent.nn.chebyshev import ChebyshevEncoder, graph_edges
 from meshdisent.nn.decoders import AddedDecoder, Generator, RecoupledDecoder
 from meshdisent.nn.normalization import Normalization, UnitCoordinates
 from meshdisent.nn.pointnet import PointEncoder, PointScanEncoder
 from meshdisent.nn.principal_encoder import PrincipalEncoder
 from meshdisent.nn.recoupler import Recoupler
-from meshdisent.nn.spiral import SpiralEncoder
 from meshdisent.nn.synthetic_people import SyntheticPeople
 
 #: Two encoders, for identity and expression, or one for both.
-Pair = tuple[SpiralEncoder, SpiralEncoder] | tuple[ChebyshevEncoder, ChebyshevEncoder]
 Encoders = Pair | PrincipalEncoder | PointScanEncoder
 
 
@@ -68,29 +62,7 @@ def begin(config: WSDFConfig, centers: Centers) -> tuple[SyntheticPeople | None,
     if config.encoders == "point":
         unit, _ = measure(scans, None)
         return people, start, PointScanEncoder(unit, PointEncoder(config.point, *sizes))
-    if config.encoders == "chebyshev":
-        return people, start, chebyshev_encoders(config, topology)
-    return people, start, spiral_encoders(config, topology)
-
-
-def spiral_encoders(config: WSDFConfig, topology: Topology) -> tuple[SpiralEncoder, SpiralEncoder]:
-    """Untrained spiral encoders, for identity and expression."""
-    levels = spiral_hierarchy(topology, **asdict(config.hierarchy))
-    spirals = tuple(torch.from_numpy(order) for order in levels.spirals[:3])
-    kept = tuple(torch.from_numpy(rows) for rows in levels.hierarchy.kept[:2])
-    sizes = config.identity_size, config.expression_size
-    identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)
-    return identity, expression
-
-
-def chebyshev_encoders(config: WSDFConfig, topology: Topology) -> tuple[ChebyshevEncoder, ChebyshevEncoder]:
-    """Untrained Chebyshev encoders, for identity and expression."""
-    stages = len(config.chebyshev.channels)
-    levels = spiral_hierarchy(topology, **asdict(config.hierarchy)).hierarchy
-    edges, kept = graph_edges(levels)[:stages], tuple(torch.from_numpy(rows) for rows in levels.kept[:stages])
-    sizes = config.identity_size, config.expression_size
-    identity, expression = (ChebyshevEncoder(config.chebyshev, size, edges, kept) for size in sizes)
-    return identity, expression
+    return people, start, untrained_pair(config.pair_widths, sizes, config.hierarchy, topology)
 
 
 def decoder_of(config: WSDFConfig, vertex_count: int) -> RecoupledDecoder | AddedDecoder:
@@ -113,17 +85,7 @@ def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:
     if config.encoders == "point":
         unit = UnitCoordinates(*(state[f"point_encoder.coordinates.{name}"] for name in ("origin", "scale")))
         return PointScanEncoder(unit, PointEncoder(config.point, *sizes))
-    trunk = "identity_encoder.trunk"
-    if config.encoders == "chebyshev":
-        stages = range(len(config.chebyshev.channels))
-        edges = tuple(state[f"{trunk}.convs.{stage}.edges"] for stage in stages)
-        kept = tuple(state[f"{trunk}.kept_{stage}"] for stage in stages)
-        one, other = (ChebyshevEncoder(config.chebyshev, size, edges, kept) for size in sizes)
-        return one, other
-    spirals = tuple(state[f"{trunk}.{stage}.conv.spirals"] for stage in (0, 2, 4))
-    kept = tuple(state[f"{trunk}.{stage}.kept"] for stage in (1, 3))
-    identity, expression = (SpiralEncoder(config.encoder, size, spirals, kept) for size in sizes)
-    return identity, expression
+    return pair_from(state, "identity_encoder.", config.pair_widths, sizes)
 
 
 def bank_start(config: BankConfig, centers: Centers, normalization: Normalization) -> Tensor:

@@ -164,6 +164,11 @@ class WSDFConfig:
             )
 
     @property
+    def pair_widths(self) -> SpiralEncoderConfig | ChebyshevEncoderConfig:
+        """Widths of the two encoders, where there are two."""
+        return self.chebyshev if self.encoders == "chebyshev" else self.encoder
+
+    @property
     def needs_people(self) -> bool:
         """Whether anything asks for synthetic people."""
         start = self.linear_start

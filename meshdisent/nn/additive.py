@@ -86,6 +86,12 @@ class AdditiveDecoder(nn.Module):
         """Offsets of expressions on the mean face."""
         return self.expression_branch(expression)
 
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        """Multiply all offsets by a factor."""
+        self.identity_branch.shrink(factor)
+        self.expression_branch.shrink(factor)
+
 
 def published_additive_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Translate the decoders' part of FED's published state dict.

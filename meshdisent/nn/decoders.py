@@ -116,8 +116,13 @@ class RecoupledDecoder(nn.Module):
     @torch.no_grad()
     def silence(self) -> None:
         """Let every face be zero."""
-        nn.init.zeros_(self.generator.last.weight)
-        nn.init.zeros_(self.generator.last.bias)
+        self.shrink(0.0)
+
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        """Multiply all faces by a factor."""
+        self.generator.last.weight.mul_(factor)
+        self.generator.last.bias.mul_(factor)
 
     def _hidden_growth(self, identity: Tensor, expression: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Difference from rest and derivative along the expression code of what the last layer sees."""
@@ -176,8 +181,7 @@ class AddedDecoder(nn.Module):
     @torch.no_grad()
     def silence(self) -> None:
         """Let every face be zero."""
-        self.branches.identity_branch.shrink(0.0)
-        self.branches.expression_branch.shrink(0.0)
+        self.branches.shrink(0.0)
 
     def _at_rest(self, like: Tensor) -> Float[Tensor, "1 vertex 3"]:
         first = self.branches.expression_branch.net[0]

@@ -99,6 +99,12 @@ def tiny_config() -> dict[str, Any]:
     return {
         "coma": coma,
         "fed": fed,
+        "fed of spirals, recoupled": dataclasses.replace(
+            fed, encoders="spiral", spiral=wsdf.encoder, hierarchy=wsdf.hierarchy, decoder="recoupled", fused_size=8
+        ),
+        "fed of Chebyshev": dataclasses.replace(
+            fed, encoders="chebyshev", chebyshev=coma.encoder, hierarchy=wsdf.hierarchy
+        ),
         "linear": LinearConfig(identity_size=3, expression_size=2),
         "multilinear": MultilinearConfig(identity_size=3, expression_size=2),
         "wsdf": wsdf,

@@ -16,8 +16,11 @@ from meshdisent.training.loop import build
 from meshdisent.training.recipe import Recipe, TrainingConfig, model_class
 
 #: Configurations in conftest.py, and the models that they are of.
-_OTHERS = ("wsdf on people", "wsdf of points, added", "wsdf of Chebyshev, added", "wsdf of Chebyshev")
-MODEL_OF = {name: name for name in contract.MODELS} | dict.fromkeys(_OTHERS, "wsdf")
+_OTHERS = (
+    "wsdf on people", "wsdf of points, added", "wsdf of Chebyshev, added", "wsdf of Chebyshev",
+    "fed of spirals, recoupled", "fed of Chebyshev",
+)  # fmt: skip
+MODEL_OF = {name: name for name in contract.MODELS} | {name: name.partition(" ")[0] for name in _OTHERS}
 pytestmark = pytest.mark.parametrize("name", sorted(MODEL_OF))
 
 

@@ -1,5 +1,7 @@
 """Training that does not hold its scans: how much is read at a time, and what happens when the file breaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,16 @@ CONFIGS = {
     ),
     "coma": CoMAConfig(code_size=3, encoder=ChebyshevEncoderConfig(channels=(4, 6), order=3), factors=(4.0, 4.0)),
 }
+CONFIGS |= {
+    "wsdf of points, added": replace(
+        CONFIGS["wsdf"], encoders="point", decoder="additive", point=PointEncoderConfig(channels=(8, 16))
+    ),
+    "wsdf of Chebyshev": replace(CONFIGS["wsdf"], encoders="chebyshev", chebyshev=CONFIGS["coma"].encoder),
+    "fed of spirals, recoupled": replace(
+        CONFIGS["fed"], encoders="spiral", spiral=CONFIGS["wsdf"].encoder, hierarchy=CONFIGS["wsdf"].hierarchy,
+        decoder="recoupled", fused_size=8,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -60,7 +72,7 @@ def file(shapes, tmp_path):
 def recipe_of(name, **training):
     sampler = SamplerConfig(kind="uniform", anchors=AT_A_TIME // 2, partners=0)
     settings = {"steps": 6, "sampler": sampler, "memory_gigabytes": 0.0} | training
-    return Recipe(model=name, config=CONFIGS[name], training=TrainingConfig(**settings))
+    return Recipe(model=name.partition(" ")[0], config=CONFIGS[name], training=TrainingConfig(**settings))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
