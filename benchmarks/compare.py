@@ -4,6 +4,7 @@
     python benchmarks/compare.py RAW OUT --list                # what there is, what is to come, how long it takes
     python benchmarks/compare.py RAW OUT                       # hours; stop it at any time, the same line goes on
     python benchmarks/compare.py RAW OUT --only "paper ablation" wsdf-published
+    python benchmarks/compare.py RAW OUT --only methods --report
 
 The rows are lines of rows.yaml. Each is trained in OUT/NAME, measured, and recorded in benchmarks/records/NAME.json;
 after each, docs/accuracy-table.md is written anew. A row whose record was made from the recipe as it is today is done.
@@ -175,6 +176,14 @@ def make_row(comparison: Comparison, row: Row, data: Path, pairs: Path, code: di
     }
 
 
+def report(comparison: Comparison, rows: Sequence[Row]) -> None:
+    """One page in OUT/report about the models of some rows, side by side on the test people."""
+    data, pairs = jobs.prepared(comparison.raw, comparison.out), jobs.transfer_pairs(comparison.raw)
+    models = [comparison.run(row) for row in rows if row.group != "shipped"]
+    given = ("--data", data, "--transfer", pairs, "--out", comparison.out / "report", "--overwrite")
+    jobs.command("compare", *models, *given)
+
+
 def forget(comparison: Comparison, row: Row) -> None:
     """Throw away what has been made of a row, so that it is made again."""
     shutil.rmtree(comparison.run(row), ignore_errors=True)
@@ -259,6 +268,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--table", action="store_true", help="write the tables anew from the records, and do nothing else"
     )
+    parser.add_argument("--report", action="store_true", help="then make one page of these rows, OUT/report")
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="a smoke test: train so long, keep everything in OUT/smoke"
     )
@@ -287,6 +297,8 @@ def compare(arguments: Sequence[str], rows: Sequence[Row] | None = None, **place
             for row in again:
                 forget(comparison, row)
             make_rows(comparison, chosen, rows)
+            if given.report:
+                report(comparison, chosen)
             print(comparison.table.read_text(encoding="utf-8"))
     except MeshdisentError as error:
         print(f"compare.py: error: {error}", file=sys.stderr)

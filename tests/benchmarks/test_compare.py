@@ -105,6 +105,18 @@ def test_rows_are_chosen_by_group_or_name_and_the_nearest_is_named(compare, rows
 # Making them
 
 
+def test_a_report_shows_the_chosen_rows_side_by_side(job, rows):
+    assert job(rows[:2], "--report") == 0
+    page = job.out / "report" / "report.html"
+    text = (job.out / "report" / "comparison.md").read_text()
+    assert "the-mean" in text
+    assert "tiny" in text
+    before = page.stat().st_mtime_ns
+    assert job(rows[:2], "--only", "own choices", "--report") == 0
+    assert page.stat().st_mtime_ns > before
+    assert "the-mean" not in (job.out / "report" / "comparison.md").read_text()
+
+
 def test_every_row_is_made_recorded_and_laid_out(job, rows, raw, capsys):
     (job.out / "faces.h5").unlink()
     assert job(rows) == 0
