@@ -103,6 +103,7 @@ def read_topology(text: str) -> "Topology":
     ------
     MeshdisentError : If it is none of these, or cannot be read.
     """
+    from meshdisent.mesh.flame import FLAME_EXTENSIONS, read_template
     from meshdisent.mesh.formats import READERS
 
     suffix = Path(text).suffix.lower()
@@ -110,11 +111,10 @@ def read_topology(text: str) -> "Topology":
         from meshdisent.data.dataset import ScanDataset
 
         return ScanDataset.open(text).topology
-    if suffix in READERS:
-        from meshdisent.mesh.mesh import Mesh
+    if suffix in (*READERS, *FLAME_EXTENSIONS):
         from meshdisent.mesh.topology import Topology
 
-        mesh = Mesh.read(text)
+        mesh = read_template(text)
         return Topology(mesh.vertices, mesh.faces)
     from meshdisent.morphable.model_file import load
 

@@ -15,7 +15,7 @@ from meshdisent.data.faces_writer import FullResolution
 from meshdisent.data.layouts.base import MM_PER_UNIT, Layout, Rejection, ScanRecord
 from meshdisent.errors import DataError, MeshError, TopologyError, UsageError
 from meshdisent.mesh.decimation import decimate
-from meshdisent.mesh.flame import FLAME_EXTENSIONS, read_flame_template
+from meshdisent.mesh.flame import read_template
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
 
@@ -106,7 +106,7 @@ def choose_target(
     if topology is not None and Path(topology).suffix.lower() in (".h5", ".hdf5"):
         return _target_of_dataset(ScanDataset.open(topology), layout, records, seed, vertex_count)
     if topology is not None:
-        mesh = _read_template(topology, layout)
+        mesh = read_template(topology, MM_PER_UNIT[layout.unit])
         problem = degeneracy(mesh.vertices, mesh.faces)
         if problem or not len(mesh.faces):
             raise MeshError(f"The template {topology} {problem or 'has no faces'}; wanted a face. Give another file.")
@@ -114,14 +114,6 @@ def choose_target(
         mesh = layout.template() or _typical_scan(layout, records, seed)
     regions = {name: np.array(members, np.int64) for name, members in layout.regions(mesh).items()}
     return Target.decimated(Topology(mesh.vertices, mesh.faces, regions), vertex_count)
-
-
-def _read_template(topology: str | os.PathLike, layout: Layout) -> Mesh:
-    """A mesh in the unit of the scans, or a FLAME model, whose unit is known."""
-    if Path(topology).suffix.lower() in FLAME_EXTENSIONS:
-        return read_flame_template(topology)
-    mesh = Mesh.read(topology)
-    return mesh.with_vertices(mesh.vertices * MM_PER_UNIT[layout.unit])
 
 
 def degeneracy(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]) -> str | None:

@@ -37,6 +37,14 @@ _DAMAGE = (
 )
 
 
+def read_template(path: str | os.PathLike, mm_per_unit: float = 1.0) -> Mesh:
+    """Read a mesh file in the given unit, or the template of a FLAME model, whose unit is known; in mm."""
+    if Path(path).suffix.lower() in FLAME_EXTENSIONS:
+        return read_flame_template(path)
+    mesh = Mesh.read(path)
+    return mesh if mm_per_unit == 1.0 else mesh.with_vertices(mesh.vertices * mm_per_unit)
+
+
 def read_flame_template(path: str | os.PathLike) -> Mesh:
     """Read ``v_template`` and ``f`` of a FLAME model, in mm.
 

@@ -29,6 +29,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from meshdisent.errors import MeshdisentError, ModelFileError, TopologyError
+from meshdisent.mesh.flame import read_template
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.wsdf import WSDF
@@ -57,7 +58,7 @@ def load_published(
     Parameters
     ----------
     path : The ZIP.
-    template : The template that it was trained on, in mm, or a mesh file of it.
+    template : The template that it was trained on, in mm; or a mesh file of it in mm, or a FLAME model.
     faces : Its triangles, where the template has none.
 
     Raises
@@ -198,7 +199,7 @@ def topology_of(
     template: Mesh | str | os.PathLike, faces: Int[np.ndarray, "face 3"] | None, mean: Tensor, where: str
 ) -> Topology:
     """The template's topology, if it fits the mean training scan that the file holds (V, 3), in mm."""
-    mesh = template if isinstance(template, Mesh) else Mesh.read(template)
+    mesh = template if isinstance(template, Mesh) else read_template(template)
     if mesh.vertex_count != len(mean):
         raise TopologyError(
             f"The template has {mesh.vertex_count} vertices; {where} was trained on {len(mean)}. "

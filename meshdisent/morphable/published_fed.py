@@ -53,7 +53,7 @@ def load_published_fed(
     Parameters
     ----------
     path : The state dict.
-    template : A mesh of the topology that it was trained on, in mm, or a mesh file of it.
+    template : A mesh of the topology that it was trained on, in mm; or a mesh file of it in mm, or a FLAME model.
     mean_face : (V, 3) or (1, V, 3) The mean training scan in the units of the published program.
     scale_mm : Millimeters of such a unit; see :data:`PUBLISHED_SCALES`.
     faces : Triangles, where the template has none.

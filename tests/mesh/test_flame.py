@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from meshdisent.errors import MeshError
 from meshdisent.mesh.array_pickle import ArrayPickle
-from meshdisent.mesh.flame import read_flame_template
+from meshdisent.mesh.flame import read_flame_template, read_template
+from meshdisent.mesh.mesh import Mesh
 
 VERTICES = np.random.default_rng(0).normal(size=(6, 3)) * 0.1
 FACES = np.array([[0, 1, 2], [2, 1, 3], [3, 4, 5]], np.uint32)
@@ -258,3 +259,13 @@ class TestNpz:
 def test_the_streams_written_here_are_pickles():
     for stream in (build(b"K\x01"), b"\x80\x02" + python2_array(VERTICES) + b"."):
         assert list(pickletools.genops(stream))[-1][0].name == "STOP"
+
+
+def test_a_template_is_a_mesh_in_its_unit_or_a_flame_model_in_meters(tmp_path):
+    np.savez(tmp_path / "flame.npz", v_template=VERTICES, f=FACES)
+    Mesh(VERTICES, FACES).write(tmp_path / "template.ply")
+    np.testing.assert_allclose(read_template(tmp_path / "flame.npz", mm_per_unit=10.0).vertices, 1000 * VERTICES)
+    np.testing.assert_allclose(read_template(tmp_path / "template.ply").vertices, VERTICES, rtol=1e-6)
+    np.testing.assert_allclose(
+        read_template(tmp_path / "template.ply", mm_per_unit=10.0).vertices, 10 * VERTICES, rtol=1e-6
+    )
