@@ -11,7 +11,7 @@ may die for good), and recipes train with AdamW and a cosine schedule instead of
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -24,9 +24,6 @@ from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
 from meshdisent.nn.chebyshev import ChebyshevDecoder, ChebyshevEncoderConfig, ChebyshevTrunk, Unpool, graph_edges
 from meshdisent.nn.normalization import Normalization
-
-if TYPE_CHECKING:
-    from meshdisent.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +98,6 @@ class CoMA(MorphableModel):
         """An untrained model with normalization from the training scans and levels from the template."""
         normalization = Normalization.of_blocks(lambda: scans.in_blocks(scans.rows("train")))
         return cls(config, scans.topology, build_levels(config, scans.topology), normalization)
-
-    @classmethod
-    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> "CoMA":
-        """Train with a recipe (``coma`` of the zoo if none is given: 20 minutes) and return the model."""
-        from meshdisent.training.loop import run_recipe
-        from meshdisent.training.recipe import Recipe
-
-        recipe = recipe or Recipe.default(cls.name)
-        if recipe.model != cls.name:
-            raise RecipeError(
-                f"CoMA.fit got a recipe of the model {recipe.model}; wanted a recipe whose model is coma."
-            )
-        result = run_recipe(recipe, scans).model
-        assert isinstance(result, cls)
-        return result
 
     @classmethod
     def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "CoMA":

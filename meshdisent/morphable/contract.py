@@ -10,14 +10,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from meshdisent.errors import TopologyError, UsageError
+from meshdisent.errors import RecipeError, TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.calibration import blocks_of, expression_mask, gaussian
 from meshdisent.morphable.named_expressions import expression_tensors
@@ -25,6 +25,8 @@ from meshdisent.morphable.tensor_file import FORMAT_VERSION, halved, topology_te
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
+
+Kind = TypeVar("Kind", bound="MorphableModel")
 
 #: The classes that :func:`~meshdisent.morphable.model_file.load` can build, found by name and imported when asked for.
 MODELS = {
@@ -238,9 +240,30 @@ class MorphableModel(nn.Module, ABC):
         """Build the model from what a file holds; ``state`` may lack what is only needed in training."""
 
     @classmethod
-    @abstractmethod
-    def fit(cls, scans: "ScanDataset", recipe: Any = None) -> "MorphableModel":
-        """Train on the training split of a dataset and return the model, ready to use."""
+    def fit(cls: type[Kind], scans: "ScanDataset", recipe: Any = None) -> Kind:
+        """Train on the training split of a dataset and return the model, ready to use.
+
+        Parameters
+        ----------
+        recipe : A :class:`~meshdisent.training.recipe.Recipe`; if none is given, that of the zoo with the model's name
+            (20 minutes).
+
+        Raises
+        ------
+        RecipeError : If the recipe is of another model, naming both.
+        """
+        from meshdisent.training.loop import run_recipe
+        from meshdisent.training.recipe import Recipe
+
+        recipe = recipe or Recipe.default(cls.name)
+        if recipe.model != cls.name:
+            raise RecipeError(
+                f"{cls.__name__}.fit got a recipe of the model {recipe.model}; wanted a recipe whose model is "
+                f"{cls.name}."
+            )
+        result = run_recipe(recipe, scans).model
+        assert isinstance(result, cls)
+        return result
 
     @classmethod
     def for_training(cls, config: Any, scans: "ScanDataset") -> "MorphableModel":

@@ -16,7 +16,7 @@ discriminator that has just moved.
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -39,10 +39,6 @@ from meshdisent.nn.normalization import UnitCoordinates
 from meshdisent.nn.pointnet import PointEncoder
 from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.variational import reparameterize
-
-if TYPE_CHECKING:
-    from meshdisent.training.recipe import Recipe
-
 
 #: Of its random start, how much a decoder that begins near the mean face keeps: a hundredth is 0.3 mm on a head.
 NEAR = 0.01
@@ -144,19 +140,6 @@ class FED(MorphableModel):
         if config.loss.roughness:
             model.use_laplacian()
         return model
-
-    @classmethod
-    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> "FED":
-        """Train with a recipe (``fed`` of the zoo if none is given: 20 minutes) and return the model."""
-        from meshdisent.training.loop import run_recipe
-        from meshdisent.training.recipe import Recipe
-
-        recipe = recipe or Recipe.default(cls.name)
-        if recipe.model != cls.name:
-            raise RecipeError(f"FED.fit got a recipe of the model {recipe.model}; wanted a recipe whose model is fed.")
-        result = run_recipe(recipe, scans).model
-        assert isinstance(result, cls)
-        return result
 
     @classmethod
     def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "FED":

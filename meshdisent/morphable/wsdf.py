@@ -15,7 +15,7 @@ Our own, and off by default: a bank that starts from robust centers of the raw s
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -51,9 +51,6 @@ from meshdisent.nn.side_by_side import side_by_side
 from meshdisent.nn.spiral import SpiralEncoder
 from meshdisent.nn.synthetic_people import SyntheticPeople
 from meshdisent.nn.variational import reparameterize
-
-if TYPE_CHECKING:
-    from meshdisent.training.recipe import Recipe
 
 
 class Posterior(NamedTuple):
@@ -148,21 +145,6 @@ class WSDF(MorphableModel):
             model.people, model.linear_start = people, start
             model.silence_networks()
         return model
-
-    @classmethod
-    def fit(cls, scans: ScanDataset, recipe: "Recipe | None" = None) -> "WSDF":
-        """Train with a recipe (``wsdf`` of the zoo if none is given: 20 minutes) and return the model."""
-        from meshdisent.training.loop import run_recipe
-        from meshdisent.training.recipe import Recipe
-
-        recipe = recipe or Recipe.default(cls.name)
-        if recipe.model != cls.name:
-            raise RecipeError(
-                f"WSDF.fit got a recipe of the model {recipe.model}; wanted a recipe whose model is wsdf."
-            )
-        result = run_recipe(recipe, scans).model
-        assert isinstance(result, cls)
-        return result
 
     @classmethod
     def from_parts(cls, config: dict[str, Any], topology: Topology, state: dict[str, Tensor]) -> "WSDF":
