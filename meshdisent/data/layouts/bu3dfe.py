@@ -8,16 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-import tyro
-
-from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders, natural_key
+from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, natural_key
+from meshdisent.data.layouts.named_files import NamedFiles
 from meshdisent.data.layouts.sequences import absences
-from meshdisent.data.layouts.tree import arranged, matched, read_scan, some
+from meshdisent.data.layouts.tree import arranged, matched, some
 from meshdisent.data.published_splits import fed_bu3dfe
 from meshdisent.data.splits import NamedSplit
-from meshdisent.errors import UsageError
 from meshdisent.mesh.mesh import Mesh
 
 EMOTIONS = {
@@ -37,7 +35,7 @@ _WANTED = "files such as F0001_AN01WH_F3D.wrl (or .obj, .ply)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bu3dfeLayout:
+class Bu3dfeLayout(NamedFiles):
     """BU-3DFE, registered: RAW/.../F0001_AN01WH_F3D.wrl|obj|ply, millimeters."""
 
     name: ClassVar[str] = "bu3dfe"
@@ -51,18 +49,6 @@ class Bu3dfeLayout:
 
     raw: RawFolders
     """The folder with the files, in folders of subjects or not."""
-    unit: Unit = "mm"
-    """Unit of the coordinates in the files."""
-    subjects: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the first so many subjects only."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", as_folders(self.raw))
-        if not self.raw or (self.subjects is not None and self.subjects < 1):
-            raise UsageError(
-                f"The layout bu3dfe got {len(self.raw)} folders and {self.subjects} subjects; wanted at least one of "
-                "each. Correct the arguments."
-            )
 
     def find(self) -> Listing:
         """List the scans; an intensity is part of the expression's name, ``anger_1`` to ``anger_4``."""
@@ -81,17 +67,9 @@ class Bu3dfeLayout:
             records.append(ScanRecord(match["subject"].upper(), expression, -1, str(file.path)))
         return arranged(records, rejected, passed_over, self.subjects, _order, _remarks)
 
-    def template(self) -> Mesh | None:
-        """Give none: one of the neutral scans is the reference."""
-        return None
-
     def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
         """Give the 13 stable vertices of FED's topology, if it is that one."""
         return {"fed_stable": FED_STABLE} if template.vertex_count == FED_VERTEX_COUNT else {}
-
-    def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
-        """Read the files, in mm."""
-        return [read_scan(record.source, self.unit) for record in records]
 
 
 def _expression(emotion: str, level: int) -> str | None:

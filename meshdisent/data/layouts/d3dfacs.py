@@ -4,17 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import tyro
-
-from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders
+from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit
 from meshdisent.data.layouts.coma import flame_regions
+from meshdisent.data.layouts.named_files import NamedFrames
 from meshdisent.data.layouts.sequences import Sequences, mean_of_first_frames, records_of, sequences_below
 from meshdisent.data.layouts.tree import arranged, read_scan
 from meshdisent.data.published_splits import without_sequence
 from meshdisent.data.splits import NamedSplit
-from meshdisent.errors import UsageError
 from meshdisent.mesh.mesh import Mesh
 
 SUBJECT_COUNT, SEQUENCE_COUNT, SCAN_COUNT = 10, 519, 46_903
@@ -25,7 +23,7 @@ _WANTED = "SUBJECT/SEQUENCE/SEQUENCE.000001.ply, sequences by action units such 
 
 
 @dataclass(frozen=True, kw_only=True)
-class D3dfacsLayout:
+class D3dfacsLayout(NamedFrames):
     """D3DFACS, registered to FLAME: RAW/SUBJECT/SEQUENCE/SEQUENCE.FRAME.ply, meters."""
 
     name: ClassVar[str] = "d3dfacs"
@@ -45,18 +43,6 @@ class D3dfacsLayout:
     """Unit of the coordinates in the files."""
     truth: Literal["first-frames", "none"] = "first-frames"
     """True neutral of a subject: the mean of the first frames of its sequences, aligned; or unknown."""
-    every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """Take the first of every so many frames of a sequence."""
-    subjects: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the first so many subjects only."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", as_folders(self.raw))
-        if not self.raw or (self.subjects is not None and self.subjects < 1) or self.every < 1:
-            raise UsageError(
-                f"The layout d3dfacs got {len(self.raw)} folders, {self.subjects} subjects and every {self.every}; "
-                "wanted at least 1 of each. Correct the arguments."
-            )
 
     def find(self) -> Listing:
         """List the frames: subject, sequence, frame."""

@@ -4,16 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-import tyro
-
-from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, Unit, as_folders, natural_key
-from meshdisent.data.layouts.tree import arranged, matched, read_scan, some
+from meshdisent.data.layouts.base import Listing, RawFolders, Rejection, ScanRecord, natural_key
+from meshdisent.data.layouts.named_files import NamedFiles
+from meshdisent.data.layouts.tree import arranged, matched, some
 from meshdisent.data.published_splits import fed_facescape, fed_facescape_rows, wsdf_facescape
 from meshdisent.data.splits import NamedSplit
-from meshdisent.errors import UsageError
-from meshdisent.mesh.mesh import Mesh
 
 EXPRESSIONS = (
     "neutral", "smile", "mouth_stretch", "anger", "jaw_left", "jaw_right", "jaw_forward", "mouth_left", "mouth_right",
@@ -28,7 +25,7 @@ _WANTED = "ID/models_reg/1_neutral.obj with the IDs 1 to 847"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacescapeLayout:
+class FacescapeLayout(NamedFiles):
     """FaceScape, TU models: RAW/ID/models_reg/K_EXPRESSION.obj, millimeters, size normalized by the eyes."""
 
     name: ClassVar[str] = "facescape"
@@ -46,18 +43,6 @@ class FacescapeLayout:
 
     raw: RawFolders
     """Folders with the folders 1, 2, ...: one, or one for each unpacked part."""
-    unit: Unit = "mm"
-    """Unit of the coordinates in the files."""
-    subjects: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the first so many subjects only."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", as_folders(self.raw))
-        if not self.raw or (self.subjects is not None and self.subjects < 1):
-            raise UsageError(
-                f"The layout facescape got {len(self.raw)} folders and {self.subjects} subjects; wanted at least one "
-                "of each. Correct the arguments."
-            )
 
     def find(self) -> Listing:
         """List the scans by the numbers of subject and expression; files with a wrong number are rejected."""
@@ -72,18 +57,6 @@ class FacescapeLayout:
                 continue
             records.append(ScanRecord(str(int(match["subject"])), expression, -1, str(file.path)))
         return arranged(records, rejected, passed_over, self.subjects, _order, _remarks)
-
-    def template(self) -> Mesh | None:
-        """Give none: one of the neutral scans is the reference."""
-        return None
-
-    def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
-        """Give none: the files name no regions."""
-        return {}
-
-    def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
-        """Read the files, in mm."""
-        return [read_scan(record.source, self.unit) for record in records]
 
 
 def _order(expression: str) -> tuple:

@@ -24,14 +24,14 @@ from meshdisent.data.layouts.base import (
     Rejection,
     ScanRecord,
     Unit,
-    as_folders,
     natural_key,
 )
+from meshdisent.data.layouts.named_files import NamedFiles
 from meshdisent.data.layouts.sequences import absences
 from meshdisent.data.layouts.tree import arranged, matched, one_line, read_scan
 from meshdisent.data.published_splits import facewarehouse_140
 from meshdisent.data.splits import NamedSplit
-from meshdisent.errors import DataError, MeshError, UsageError
+from meshdisent.errors import DataError, MeshError
 from meshdisent.mesh.mesh import Mesh
 
 SUBJECT_COUNT, POSE_COUNT, SHAPE_COUNT = 150, 20, 47
@@ -41,7 +41,7 @@ _SIGN = re.compile(r"/Tester_\d+/(TrainingPose/pose_\d+\.obj|Blendshape/shape\.b
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacewarehouseLayout:
+class FacewarehouseLayout(NamedFiles):
     """FaceWarehouse: RAW/Tester_N/TrainingPose/pose_K.obj, or the blend shapes Tester_N/Blendshape/shape.bs."""
 
     name: ClassVar[str] = "facewarehouse"
@@ -61,16 +61,6 @@ class FacewarehouseLayout:
     """What the scans are: 20 poses as they were captured, or the neutral and 46 blend shapes fitted to them."""
     faces: Annotated[Path | None, tyro.conf.arg(metavar="FILE.obj")] = None
     """A mesh with the triangles of the blend shapes; if not given, each subject's TrainingPose/pose_0.obj."""
-    subjects: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the first so many subjects only."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", as_folders(self.raw))
-        if not self.raw or (self.subjects is not None and self.subjects < 1):
-            raise UsageError(
-                f"The layout facewarehouse got {len(self.raw)} folders and {self.subjects} subjects; wanted at least "
-                "one of each. Correct the arguments."
-            )
 
     def find(self) -> Listing:
         """List the poses, or the shapes that each ``shape.bs`` says it has."""
@@ -95,14 +85,6 @@ class FacewarehouseLayout:
         if not records:
             raise DataError(f"{rejected[0].source} {rejected[0].reason}; none of {len(rejected)} files can be read.")
         return arranged(records, rejected, passed_over, self.subjects, _order, _remarks)
-
-    def template(self) -> Mesh | None:
-        """Give none: one of the neutral scans is the reference."""
-        return None
-
-    def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
-        """Give none: the files name no regions."""
-        return {}
 
     def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
         """Read poses or blend shapes, in mm."""

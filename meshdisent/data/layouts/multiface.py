@@ -17,14 +17,13 @@ from meshdisent.data.layouts.base import (
     RawFolders,
     Rejection,
     ScanRecord,
-    Unit,
-    as_folders,
     natural_key,
 )
+from meshdisent.data.layouts.named_files import NamedFrames
 from meshdisent.data.layouts.tree import arranged, matched, read_scan
 from meshdisent.data.published_splits import without_sequence
 from meshdisent.data.splits import NamedSplit
-from meshdisent.errors import DataError, UsageError
+from meshdisent.errors import DataError
 from meshdisent.mesh.mesh import Mesh
 
 SUBJECT_COUNT = 13
@@ -36,7 +35,7 @@ _WANTED = "m--YYYYMMDD--0000--ID--GHS/tracked_mesh/EXPRESSION/000001.obj (or .bi
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultifaceLayout:
+class MultifaceLayout(NamedFrames):
     """Multiface, tracked meshes: RAW/m--DATE--0000--ID--GHS/tracked_mesh/EXPRESSION/FRAME.obj|bin, millimeters."""
 
     name: ClassVar[str] = "multiface"
@@ -49,26 +48,12 @@ class MultifaceLayout:
 
     raw: RawFolders
     """The folder with the folders m--..., or one above it."""
-    unit: Unit = "mm"
-    """Unit of the coordinates in the files."""
     neutral: Annotated[str, tyro.conf.arg(metavar="NAME")] = "E001_Neutral_Eyes_Open"
     """Name of the expression at rest; its first frame is the subject's neutral."""
     pose: Literal["head", "rig"] = "head"
     """Leave the meshes in the frame of the head, or move them to that of the rig by FRAME_transform.txt."""
     faces: Annotated[Path | None, tyro.conf.arg(metavar="FILE.obj")] = None
     """A mesh with the triangles: .bin files, which have none, are read then, and before .obj files."""
-    every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
-    """Take the first of every so many frames of an expression."""
-    subjects: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the first so many subjects only."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", as_folders(self.raw))
-        if not self.raw or (self.subjects is not None and self.subjects < 1) or self.every < 1:
-            raise UsageError(
-                f"The layout multiface got {len(self.raw)} folders, {self.subjects} subjects and every {self.every}; "
-                "wanted at least 1 of each. Correct the arguments."
-            )
 
     def find(self) -> Listing:
         """List the frames: subject, expression, frame."""
@@ -91,14 +76,6 @@ class MultifaceLayout:
                 "too. Give a mesh of the data set: --faces FILE.obj."
             )
         return arranged(_thinned(records, self.every), (), passed_over, self.subjects, remarks=_remarks)
-
-    def template(self) -> Mesh | None:
-        """Give none: a frame at rest is the reference."""
-        return None
-
-    def regions(self, template: Mesh) -> dict[str, Sequence[int]]:
-        """Give none: the files name no regions."""
-        return {}
 
     def read(self, records: Sequence[ScanRecord], seed: int) -> list[Mesh | Rejection]:
         """Read the files, in mm, and move them to the rig where that is asked for."""
