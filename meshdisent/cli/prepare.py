@@ -37,7 +37,7 @@ class Steps:
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Draws the split, and the people of the layout ict."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes that read; if not given, one a core."""
+    """Processes that read, at most one a core; if not given, as many."""
     strict: bool = False
     """Exit with code 3 if any scan was rejected."""
     overwrite: bool = False
