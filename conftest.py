@@ -6,6 +6,7 @@ faces, two of them for the test; ``model``, a linear model of them, which also l
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,10 @@ settings.load_profile("fixed")
 
 # Waiting threads must not spin on a busy machine, as in cli/main.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and whatever they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
