@@ -118,13 +118,12 @@ def mig(codes: CodeArray, factors: Labels, bins: int = BINS) -> float | None:
     >>> mig(both.astype(float), both)
     1.0
     """
-    used = _varying(factors)
-    if codes.shape[1] < 2 or len(used) == 0:
+    labels = _labels_for_gaps(codes, factors)
+    if not labels:
         return None
     binned = _binned(codes, bins)
     gaps = []
-    for k in used:
-        _, label = np.unique(factors[:, k], return_inverse=True)
+    for label in labels:
         information = np.sort([_mutual_information(entry, label) for entry in binned.T])
         gaps.append((information[-1] - information[-2]) / float(_entropy(np.bincount(label).astype(float)[:, None])[0]))
     return float(np.mean(gaps))
@@ -152,14 +151,13 @@ def sap(codes: CodeArray, factors: Labels) -> float | None:
     """
     from sklearn.tree import DecisionTreeClassifier
 
-    used = _varying(factors)
-    if codes.shape[1] < 2 or len(used) == 0:
+    labels = _labels_for_gaps(codes, factors)
+    if not labels:
         return None
     gaps = []
-    for k in used:
-        labels, label = np.unique(factors[:, k], return_inverse=True)
-        tree = DecisionTreeClassifier(max_leaf_nodes=len(labels), class_weight="balanced", random_state=0)
+    for label in labels:
         size = np.bincount(label)
+        tree = DecisionTreeClassifier(max_leaf_nodes=len(size), class_weight="balanced", random_state=0)
         scores = []
         for i in range(codes.shape[1]):
             entry = codes[:, i : i + 1]
@@ -173,6 +171,13 @@ def sap(codes: CodeArray, factors: Labels) -> float | None:
 def _varying(factors: Labels) -> list[int]:
     """Factors with at least two labels: what never changes cannot be told."""
     return [k for k in range(factors.shape[1]) if len(np.unique(factors[:, k])) > 1]
+
+
+def _labels_for_gaps(codes: CodeArray, factors: Labels) -> list[Int[np.ndarray, " scan"]]:
+    """Labels of each factor that varies, counted from 0; none where there are no two entries to have a gap."""
+    if codes.shape[1] < 2:
+        return []
+    return [np.unique(factors[:, k], return_inverse=True)[1] for k in _varying(factors)]
 
 
 def _entropy(counts: Float[np.ndarray, "value column"]) -> Float[np.ndarray, " column"]:
