@@ -23,6 +23,8 @@ from meshdisent.data.faces_file import (
     read_labels,
     read_scans,
     read_vertices_hash,
+    refuse_if_cut,
+    size_on_disk,
 )
 from meshdisent.data.faces_writer import Attribute, DatasetWriter, FullResolution, Transforms, hash_vertices
 from meshdisent.data.labels import SPLITS, UNKNOWN, Labels, split_index
@@ -205,13 +207,7 @@ class ScanDataset:
         if self._memory is not None:
             return self._memory[rows]
         found = read_scans(self._open(), rows, self.path or "")
-        # HDF5 gives zeros for what lies behind the end of a file that was whole when it was opened, and their checksum
-        # is right.
-        if (size := _size_on_disk(self._open())) < self._size:
-            raise DataError(
-                f"{self.path} has been cut short from {self._size:,} to {size:,} bytes while it was read; wanted a "
-                "whole file of scans. Copy it again, or prepare it again (meshdisent prepare)."
-            )
+        refuse_if_cut(self._open(), self._size, self.path or "")
         return found
 
     def in_blocks(self, rows: Int[np.ndarray, " row"]) -> Iterator[Float32[np.ndarray, "_ vertex 3"]]:
@@ -370,7 +366,7 @@ class ScanDataset:
     def _open(self) -> h5py.File:
         if self._file is None or self._pid != os.getpid():  # a forked process must not share the file's position
             self._file, self._pid = h5py.File(self.path, "r", locking="best-effort"), os.getpid()
-            self._size = _size_on_disk(self._file)
+            self._size = size_on_disk(self._file)
         return self._file
 
     def _hash_vertices(self) -> str:
@@ -390,11 +386,6 @@ class ScanDataset:
 
         near = difflib.get_close_matches(name, self._rows_by_name, n=1, cutoff=0.0)
         return f"Did you mean {near[0]!r}?" if near else ""
-
-
-def _size_on_disk(file: h5py.File) -> int:
-    """Bytes of an open file as the system counts them now; HDF5 remembers what it found when the file was opened."""
-    return os.fstat(file.id.get_vfd_handle()).st_size
 
 
 def truth_array(

@@ -128,6 +128,23 @@ def read_scans(file: h5py.File, rows: Int[np.ndarray, " scan"], where: str) -> F
     return found if len(wanted) == len(rows) and (inverse == np.arange(len(rows))).all() else found[inverse]
 
 
+def size_on_disk(file: h5py.File) -> int:
+    """Bytes of an open file as the system counts them now; HDF5 remembers what it found when the file was opened."""
+    return os.fstat(file.id.get_vfd_handle()).st_size
+
+
+def refuse_if_cut(file: h5py.File, size: int, where: str) -> None:
+    """Raise :class:`DataError` if a file has lost bytes since it was opened with ``size`` of them.
+
+    HDF5 gives zeros for what lies behind the end of a file that was whole when it was opened; their checksum is right.
+    """
+    if (left := size_on_disk(file)) < size:
+        raise DataError(
+            f"{where} has been cut short from {size:,} to {left:,} bytes while it was read; wanted a whole file of "
+            "scans. Copy it again, or prepare it again (meshdisent prepare)."
+        )
+
+
 def blocks(row_count: int, vertex_count: int) -> Iterator[np.ndarray]:
     """Consecutive rows in blocks of a few megabytes."""
     step = max(1, _BLOCK_BYTES // (12 * max(vertex_count, 1)))
