@@ -16,6 +16,7 @@ import pytest
 COPIES = Path(__file__).parent / "arrays"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden" / "wsdf"
 SHARED_FED = SHARED.parent / "fed"
+SHARED_LATENTFACE = SHARED.parent / "latentface"
 
 
 class Golden:
@@ -128,3 +129,23 @@ def golden_fed_path() -> Callable[[str], Path]:
 def golden_fed(golden_fed_path: Callable[[str], Path]) -> Callable[[str], Golden]:
     """Open a file of FED's published arrays by its name without ``.npz``."""
     return lambda name: Golden(golden_fed_path(f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def golden_latentface_path() -> Callable[[str], Path]:
+    """Find a file of LatentFace's published data by its full name; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        if (SHARED_LATENTFACE / name).is_file():
+            return SHARED_LATENTFACE / name
+        pytest.skip(
+            f"needs golden/latentface/{name} in ../shared (the reference data beside the checkout), absent here"
+        )
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden_latentface(golden_latentface_path: Callable[[str], Path]) -> Callable[[str], Golden]:
+    """Open a file of LatentFace's published arrays by its name without ``.npz``."""
+    return lambda name: Golden(golden_latentface_path(f"{name}.npz"))
