@@ -58,11 +58,11 @@ def main(arguments: list[str]) -> int:
     from meshdisent.data.dataset import ScanDataset
     from meshdisent.evaluation.comparison import compare, refuse_strangers
     from meshdisent.evaluation.transfer_pairs import TransferPairs
-    from meshdisent.morphable.model_file import find_model, load
+    from meshdisent.morphable.model_file import find_model, load_morphable
     from meshdisent.show.comparison_report import comparison_text
 
     names = told_apart(given.models, [find_model(model) for model in given.models])
-    models = {name: load(model) for name, model in zip(names, given.models, strict=True)}
+    models = {name: load_morphable(model) for name, model in zip(names, given.models, strict=True)}
     scans = ScanDataset.open(given.data)
     refuse_strangers(models, scans)
     pairs = None if given.transfer is None else TransferPairs.read(given.transfer, scans)

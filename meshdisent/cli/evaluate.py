@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> int:
     from meshdisent.evaluation.protocol import evaluate
     from meshdisent.evaluation.transfer_pairs import TransferPairs
     from meshdisent.morphable.contract import refuse_other_topology
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    model, scans = load(given.model), ScanDataset.open(given.data)
+    model, scans = load_morphable(given.model), ScanDataset.open(given.data)
     refuse_other_topology(model, scans.topology, str(given.data))
     pairs = None if given.transfer is None else TransferPairs.read(given.transfer, scans)
     evaluation = evaluate(

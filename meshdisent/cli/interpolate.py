@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> int:
     refuse_output(given)
     from meshdisent.cli.scan_arguments import read_scan
     from meshdisent.editing import interpolate
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    model = load(given.model)
+    model = load_morphable(given.model)
     first, second = (read_scan(text, model) for text in given.scans)
     meshes = interpolate(model, first.vertices, second.vertices, given.steps, given.only)
     frames = [mesh.vertices for mesh in meshes]

@@ -33,9 +33,9 @@ def main(arguments: list[str]) -> int:
 
     from meshdisent.cli.scan_arguments import read_scans
     from meshdisent.editing import neutralize
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    model = load(given.model)
+    model = load_morphable(given.model)
     scans, left_out = read_scans(given.scans, model)
     meshes = neutralize(model, np.stack([scan.vertices for scan in scans]), given.keep_detail)
     names = [f"{scan.name}-neutral" for scan in scans]

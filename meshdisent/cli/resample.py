@@ -116,9 +116,9 @@ def read_topology(text: str) -> "Topology":
 
         mesh = read_template(text)
         return Topology(mesh.vertices, mesh.faces)
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    return load(text).topology
+    return load_morphable(text).topology
 
 
 def text(found: "ResamplingMap", scan_count: int, given: Arguments) -> str:

@@ -42,9 +42,9 @@ def main(arguments: list[str]) -> int:
     refuse_output(given)
     from meshdisent.cli.scan_arguments import read_scan
     from meshdisent.editing import sample
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    model = load(given.model)
+    model = load_morphable(given.model)
     identity = None if given.identity is None else read_scan(given.identity, model).vertices
     expression = _expression(given.expression, model)
     meshes = sample(model, given.count, given.seed, identity, expression, given.spread)

@@ -11,12 +11,15 @@ import tyro
 
 from meshdisent.errors import UsageError
 from meshdisent.files import refuse_existing, writing
-from meshdisent.training.recipe import Recipe, read_recipe
+from meshdisent.training.recipe import Recipe, model_class, read_recipe
 from meshdisent.training.run_folder import RunFolder, refuse_folder
 
 if TYPE_CHECKING:
-    from meshdisent.data.dataset import ScanDataset
+    from meshdisent.morphable.trainable import TrainingData
     from meshdisent.training.loop import TrainingResult
+
+
+NO_FIGURES = "no validation split, so no figures; what is held out for the test waits for the evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Arguments:
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """What to train, on what, and how."""
     data: Annotated[Path, tyro.conf.arg(metavar="FACES.H5")]
-    """The scans; made by `meshdisent prepare`."""
+    """The scans, made by `meshdisent prepare`; or the pictures, made by `meshdisent prepare-images`."""
     out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
     """Folder for the model, its recipe, the log, the curves and the checkpoints."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = ()
@@ -57,16 +60,14 @@ def main(arguments: list[str]) -> int:
     if given.json not in (None, "-"):
         refuse_existing(given.json, given.overwrite or given.resume)
     refuse_folder(RunFolder(given.out), resume=given.resume, overwrite=given.overwrite)
-    from meshdisent.data.dataset import ScanDataset
-
-    scans = ScanDataset.open(given.data)
+    data = model_class(recipe.model, given.recipe).open_data(given.data)
     if given.dry_run:
-        print(plan(recipe, scans, given))
+        print(plan(recipe, data, given))
         return 0
-    return _train(recipe, scans, given, "meshdisent train " + shlex.join(arguments))
+    return _train(recipe, data, given, "meshdisent train " + shlex.join(arguments))
 
 
-def _train(recipe: Recipe, scans: "ScanDataset", given: Arguments, command: str) -> int:
+def _train(recipe: Recipe, data: "TrainingData", given: Arguments, command: str) -> int:
     from meshdisent.training.loop import run_recipe
     from meshdisent.training.progress import Interrupted
 
@@ -74,7 +75,7 @@ def _train(recipe: Recipe, scans: "ScanDataset", given: Arguments, command: str)
     try:
         result = run_recipe(
             recipe,
-            scans,
+            data,
             given.out,
             resume=given.resume,
             overwrite=given.overwrite,
@@ -157,41 +158,30 @@ def text(result: "TrainingResult", folder: RunFolder, data: Path) -> str:
     return "\n".join(
         [
             f"{folder.model}: {result.model.name}, {how}",
-            figures_line(result.figures),
-            f"next: meshdisent evaluate {shlex.quote(str(folder.path))} --data {shlex.quote(str(data))}",
+            result.model.in_words(result.figures) if result.figures else NO_FIGURES,
+            f"next: {result.model.next_command(shlex.quote(str(folder.path)), shlex.quote(str(data)))}",
         ]
     )
 
 
-def figures_line(figures: dict[str, Any]) -> str:
-    """Validation figures as one line."""
-    if not figures:
-        return "no validation scans, so no figures; the test scans wait for the evaluation"
-    measured = figures["measured"]
-    shown = ", ".join(f"{name} {v:.3f} mm" for name, v in figures.items() if isinstance(v, float))
-    neutrals = " (neutrals: medians of each subject's scans)" if measured["neutrals"] == "medians" else ""
-    return f"on {measured['scans']} validation scans of {measured['subjects']} subjects: {shown}{neutrals}"
-
-
-def plan(recipe: Recipe, scans: "ScanDataset", given: Arguments) -> str:
+def plan(recipe: Recipe, data: "TrainingData", given: Arguments) -> str:
     """What would be done, and the whole recipe."""
     import yaml
 
     from meshdisent.training.loop import build
 
-    splits = scans.summary()["splits"]
-    lines = [
-        f"data: {given.data}, " + ", ".join(f"{v['scans']} {k}" for k, v in splits.items() if v["scans"]) + " scans"
-    ]
+    noun = model_class(recipe.model, given.recipe).noun
+    counts = {split: len(data.rows(split)) for split in ("train", "val", "test")}
+    lines = [f"data: {given.data}, " + ", ".join(f"{n} {split}" for split, n in counts.items() if n) + f" {noun}"]
     if recipe.training is not None:
-        weights = sum(p.numel() for p in build(recipe, scans).parameters())
+        weights = sum(p.numel() for p in build(recipe, data).parameters())
         config = recipe.training
         ends = [f"{config.steps:,} steps"] if config.steps is not None else []
         ends += [f"{config.epochs:,} epochs"] if config.epochs is not None else []
         ends += [f"{config.minutes:g} minutes"] if config.minutes is not None else []
         batch = config.sampler.batch_size * config.accumulation
         lines.append(f"model: {recipe.model}, {weights:,} weights, on {given.device}")
-        lines.append(f"training: at most {batch} scans a step, until {' or '.join(ends)}")
+        lines.append(f"training: at most {batch} {noun} a step, until {' or '.join(ends)}")
     else:
         lines.append(f"model: {recipe.model}, computed at once")
     lines.append(f"result: {given.out}{' (goes on)' if given.resume else ''}; nothing is written in a dry run")

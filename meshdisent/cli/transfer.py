@@ -33,9 +33,9 @@ def main(arguments: list[str]) -> int:
 
     from meshdisent.cli.scan_arguments import read_scan, read_scans
     from meshdisent.editing import transfer
-    from meshdisent.morphable.model_file import load
+    from meshdisent.morphable.model_file import load_morphable
 
-    model = load(given.model)
+    model = load_morphable(given.model)
     person = read_scan(given.identity, model)
     shown, left_out = read_scans(given.expression, model)
     meshes = transfer(model, person.vertices, np.stack([scan.vertices for scan in shown]), given.keep_detail)

@@ -41,14 +41,14 @@ def perceptual(
 ) -> Float[Tensor, ""]:
     r"""Mean of :math:`d^2 / (2 \sigma^2 + \epsilon) + \ln (\sigma + \epsilon)` over features.
 
-    Here :math:`\epsilon = 10^{-7}`. Without ``spread`` it is the mean of :math:`d^2`. The mask of the picture is averaged down to the size of the
-    features, so that a feature counts as much as its pixels are seen.
+    Here :math:`\epsilon = 10^{-7}`. Without ``spread`` it is the mean of :math:`d^2`. The mask of the picture is
+    averaged down to the size of the features, so that a feature counts as much as its pixels are seen.
     """
     error = (features - of_truth).square()
     if spread is not None:
         error = error / (2 * spread.square() + _TINY) + (spread + _TINY).log()
     if mask is not None:
-        mask = functional.adaptive_avg_pool2d(mask, list(error.shape[-2:]))
+        mask = functional.adaptive_avg_pool2d(mask, (error.shape[-2], error.shape[-1]))
     return _masked_mean(error, mask)
 
 

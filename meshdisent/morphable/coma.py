@@ -21,7 +21,8 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import RecipeError, UsageError
 from meshdisent.mesh.hierarchy import hierarchy
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
+from meshdisent.morphable.contract import Batch, Codes, MorphableModel
+from meshdisent.morphable.trainable import Player
 from meshdisent.nn.chebyshev import ChebyshevDecoder, ChebyshevEncoderConfig, ChebyshevTrunk, Unpool, graph_edges
 from meshdisent.nn.normalization import Normalization
 

@@ -7,26 +7,27 @@ one are used alike. Vertices are in millimeters on both sides: normalization is 
 
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from meshdisent.errors import RecipeError, TopologyError, UsageError
+from meshdisent.errors import ModelFileError, RecipeError, TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.calibration import blocks_of, expression_mask, gaussian
-from meshdisent.morphable.named_expressions import expression_tensors
-from meshdisent.morphable.tensor_file import FORMAT_VERSION, halved, topology_tensors, write_tensors
+from meshdisent.morphable.named_expressions import expression_tensors, expressions_from_tensors
+from meshdisent.morphable.tensor_file import topology_from_tensors, topology_tensors, whole
+from meshdisent.morphable.trainable import BatchSupply, Trainable
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
 
 Kind = TypeVar("Kind", bound="MorphableModel")
+
 
 #: The classes that :func:`~meshdisent.morphable.model_file.load` can build, found by name and imported when asked for.
 MODELS = {
@@ -67,6 +68,32 @@ class Batch:
     neutral: Float[Tensor, "batch vertex 3"] | None = None
     at_rest: Bool[Tensor, " batch"] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the scans lie."""
+        return self.vertices.device
+
+    @property
+    def count(self) -> int:
+        """Scans in the batch."""
+        return len(self.vertices)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these scans."""
+        return self.vertices.nbytes
+
+    @property
+    def described(self) -> str:
+        """What is in the batch, in words."""
+        return f"{len(self.vertices):,} scans of {self.vertices.shape[1]:,} vertices"
+
+    def first(self, count: int) -> "Batch":
+        """The first few scans alone."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut: dict[str, Any] = {name: value[:count] for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **cut)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Companions:
@@ -82,46 +109,6 @@ class Companions:
     partner: Literal["none", "same_subject", "coin"] = "none"
     neutral: bool = False
     at_rest: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Player:
-    """A set of parameters and the objective that they minimize. WSDF has one, an adversarial model two."""
-
-    name: str
-    parameters: Callable[[], Iterable[nn.Parameter]]
-    #: (batch, or what :attr:`Phase.look` saw of it; noise generator) -> unweighted terms by name. May update buffers
-    #: that have no gradient, such as a bank.
-    objective: Callable[[Any, torch.Generator], dict[str, Tensor]]
-    #: Weight of each term in the sum that is minimized; a term without a weight is only reported.
-    weights: dict[str, float]
-    #: Those of the recipe where None; the schedule of the recipe multiplies either.
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    #: What is written on behalf of this player, to be undone when it is skipped; None: everything.
-    buffers: Callable[[], Iterable[Tensor]] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A part of a training, with players of its own. Each phase has optimizers of its own; the last one has no end.
-
-    Parameters
-    ----------
-    players : In the order of each step.
-    look : (batch, noise generator) -> what all players of a step are given instead of the batch; computed once.
-    companions : What its batches carry.
-    steps, epochs : How long it is, whichever is given; the last phase goes on until the training ends.
-    has_constant_rate : Whether it leaves the schedule of the recipe alone; warming up is part of the schedule.
-    """
-
-    name: str
-    players: list[Player]
-    look: Callable[[Batch, torch.Generator], Any] | None = None
-    companions: Companions = field(default_factory=Companions)
-    steps: int | None = None
-    epochs: int | None = None
-    has_constant_rate: bool = False
 
 
 #: Where a model file keeps the examples.
@@ -165,35 +152,19 @@ class CodePrior:
         return Codes(self.identity_factor.norm(dim=1)[None], self.expression_factor.norm(dim=1)[None])
 
 
-@dataclass(kw_only=True)
-class ModelCard:
-    """What a model file tells about how the model came to be. Plain values only; written as JSON."""
-
-    recipe: dict[str, Any] = field(default_factory=dict)
-    data_hash: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-
-
-class MorphableModel(nn.Module, ABC):
+class MorphableModel(Trainable):
     """A model of registered scans of one topology (see the module's first lines).
 
     Attributes
     ----------
     topology : The topology of all scans that go in and come out.
     moving : (V,) True for the 30 % of vertices that expressions move most on the training scans.
-    card : How the model was made.
     expression_examples : (N, E) Expression codes of some training scans, for drawing new ones; kept in the model file.
     named_expressions : (E,) expression codes under names, such as the shapes of ARKit; kept in the model file.
     """
 
-    name: ClassVar[str]
-    #: The dataclass that configures the class; recipes fill it.
-    config_class: ClassVar[type]
-    #: Whether the loop trains it, through ``for_training`` and ``players``; otherwise ``fit`` computes it at once.
-    trainable: ClassVar[bool] = True
-    #: Names of buffers or submodules that a model file leaves out because only training needs them.
-    training_only: ClassVar[tuple[str, ...]] = ()
+    watchable: ClassVar[tuple[str, ...]] = ("E_avd", "E_neu", "E_neu_kept", "E_id", "E_dis", "sum")
+    noun: ClassVar[str] = "scans"
 
     moving: Tensor
     identity_mean: Tensor
@@ -206,7 +177,6 @@ class MorphableModel(nn.Module, ABC):
         self.topology = topology
         self.identity_size = identity_size
         self.expression_size = expression_size
-        self.card = ModelCard()
         self.named_expressions: dict[str, Tensor] = {}
         self.expression_examples: Tensor | None = None
         self.register_buffer("moving", torch.zeros(topology.vertex_count, dtype=torch.bool))
@@ -229,10 +199,6 @@ class MorphableModel(nn.Module, ABC):
     @abstractmethod
     def expression_only(self, expression: Float[Tensor, "batch expression"]) -> Float[Tensor, "batch vertex 3"]:
         """That expression on no one in particular, in mm (the published E_exp looks at these)."""
-
-    @abstractmethod
-    def config_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values, enough for :meth:`from_parts`."""
 
     @classmethod
     @abstractmethod
@@ -265,22 +231,57 @@ class MorphableModel(nn.Module, ABC):
         assert isinstance(result, cls)
         return result
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the model's floating type, on its device."""
+        return self.identity_mean
+
     @classmethod
-    def for_training(cls, config: Any, scans: "ScanDataset") -> "MorphableModel":
-        """An untrained model for a dataset; weights are drawn from torch's own generator, which the caller seeds."""
-        raise NotImplementedError(f"{cls.__name__} is not trained by the loop; use fit")
+    def open_data(cls, path: str | os.PathLike) -> "ScanDataset":
+        """Open prepared scans, a ``faces.h5``."""
+        from meshdisent.data.dataset import ScanDataset
 
-    def players(self) -> list[Player]:
-        """What the loop trains, in the order of each step."""
-        raise NotImplementedError(f"{type(self).__name__} is not trained by the loop; use fit")
+        return ScanDataset.open(path)
 
-    def phases(self) -> list[Phase]:
-        """The parts of a training one after the other; one that has all players, where a model says nothing else."""
-        return [Phase(name="training", players=self.players())]
+    def batches(self, data: "ScanDataset", training: Any, dtype: torch.dtype) -> BatchSupply:
+        """Batches of training scans; see :class:`~meshdisent.training.batches.Batches`."""
+        from meshdisent.training.batches import Batches
 
-    def cautions(self) -> list[str]:
-        """What a person should know before a training of this model begins, in whole sentences."""
-        return []
+        return Batches(data, training.sampler, self.like.device, dtype, 1e9 * training.memory_gigabytes)
+
+    def measure(self, data: "ScanDataset", split: str = "val", limit: int | None = None) -> dict[str, Any]:
+        """Figures in mm; see :func:`~meshdisent.training.validation.validate`."""
+        from meshdisent.training.validation import validate
+
+        return validate(self, data, split, limit)
+
+    @classmethod
+    def in_words(cls, figures: dict[str, Any]) -> str:
+        """Validation figures as one line."""
+        measured = figures["measured"]
+        shown = ", ".join(f"{name} {v:.3f} mm" for name, v in figures.items() if isinstance(v, float))
+        neutrals = " (neutrals: medians of each subject's scans)" if measured["neutrals"] == "medians" else ""
+        return f"on {measured['scans']} validation scans of {measured['subjects']} subjects: {shown}{neutrals}"
+
+    @classmethod
+    def next_command(cls, run: str, data: str) -> str:
+        """The evaluation on the test scans."""
+        return f"meshdisent evaluate {run} --data {data}"
+
+    def watched(self, figures: dict[str, Any], watch: str) -> float | None:
+        """The figure that decides which weights are best, in mm; ``sum`` adds all that are defined."""
+        if watch != "sum":
+            return super().watched(figures, watch)
+        defined = [figures[name] for name in ("E_avd", "E_neu", "E_id") if figures.get(name) is not None]
+        return sum(defined) if defined else None
+
+    def check_same_data(self, head: dict[str, str], data: "ScanDataset", where: str) -> None:
+        """Raise :class:`TopologyError` unless scans have the topology that a checkpoint names."""
+        if head.get("topology_hash") != data.topology.topology_hash:
+            raise TopologyError(
+                f"{where} was trained on topology {head.get('topology_hash')}; {data.path or 'the dataset'} has "
+                f"{data.topology.topology_hash}. Resume with the same faces.h5, or start again with --overwrite."
+            )
 
     def prior(self) -> CodePrior:
         """Where codes are likely: for sampling, fitting and uncertainty."""
@@ -322,9 +323,9 @@ class MorphableModel(nn.Module, ABC):
         self.eval()
         rows = scans.rows("train")
         # Into memory that is there already: many small results between large ones would keep the heap from shrinking.
-        identity, shown = (self._like().new_empty(len(rows), n) for n in (self.identity_size, self.expression_size))
+        identity, shown = (self.like.new_empty(len(rows), n) for n in (self.identity_size, self.expression_size))
         done = 0
-        for batch in blocks_of(scans, rows, self._like()):
+        for batch in blocks_of(scans, rows, self.like):
             codes = self.encode(batch)
             identity[done : done + len(batch)], shown[done : done + len(batch)] = codes.identity, codes.expression
             done += len(batch)
@@ -336,44 +337,45 @@ class MorphableModel(nn.Module, ABC):
         self.expression_examples = shown[some.to(shown.device)].float().cpu()
         self.moving.copy_(torch.from_numpy(expression_mask(scans, pseudo_neutrals)))
 
-    def _like(self) -> Tensor:
-        """A tensor of the model's floating type, on its device."""
-        return self.identity_mean
+    @classmethod
+    def from_file(cls: type[Kind], tensors: dict[str, Tensor], head: dict[str, str], where: str) -> Kind:
+        """Build the model from a model file or a checkpoint."""
+        topology = topology_from_tensors(tensors)
+        state = whole({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
+        model = cls.from_parts(json.loads(head["config"]), topology, state)
+        assert isinstance(model, cls)
+        if topology.template_hash != head.get("template_hash"):
+            raise ModelFileError(
+                f"{where} holds a template with hash {topology.template_hash} but says {head.get('template_hash')}. "
+                "The file was altered or damaged: copy it again."
+            )
+        model.named_expressions = expressions_from_tensors(tensors, model.expression_size, where)
+        examples = tensors.get(EXAMPLES_KEY)
+        if examples is not None and (examples.shape[1:] != (model.expression_size,) or not len(examples)):
+            raise ModelFileError(
+                f"{where} has expression examples of shape {tuple(examples.shape)}; wanted (N, "
+                f"{model.expression_size}). Copy the file again, or train the model again."
+            )
+        model.expression_examples = examples
+        return model
 
-    def save(self, path: str | os.PathLike, overwrite: bool = False, half: bool = False) -> None:
-        """Write a self-contained model file: weights, topology, configuration and card; nothing in it can run.
+    def other_tensors(self, where: str) -> dict[str, Tensor]:
+        """Named expressions and examples of expression codes."""
+        named = expression_tensors(self.named_expressions, self.expression_size, where)
+        return named if self.expression_examples is None else named | {EXAMPLES_KEY: self.expression_examples}
 
-        ``half`` writes the large arrays in half precision: half the file. On ICT-300 the faces of a linear model then
-        differ by 0.0014 mm on average, and by 0.018 mm at the worst vertex of 300 scans.
+    def form_tensors(self) -> dict[str, Tensor]:
+        """The topology."""
+        return topology_tensors(self.topology)
 
-        Raises
-        ------
-        ModelFileError : If half precision cannot hold a number, or an expression's name or code cannot be kept.
-        """
-        left_out = tuple(f"{name}." for name in self.training_only) + self.training_only
-        state = {f"state/{k}": v for k, v in self.state_dict().items() if not k.startswith(left_out)}
-        if half:
-            state = halved(state, 3 * self.topology.vertex_count, str(path))
-        named = expression_tensors(self.named_expressions, self.expression_size, str(path))
-        if self.expression_examples is not None:
-            named[EXAMPLES_KEY] = self.expression_examples
-        metadata = self.metadata("meshdisent.model") | ({"precision": "float16"} if half else {})
-        write_tensors(path, state | topology_tensors(self.topology) | named, metadata, overwrite)
+    def form(self) -> dict[str, str]:
+        """Hashes of the topology and of the template."""
+        return {"topology_hash": self.topology.topology_hash, "template_hash": self.topology.template_hash}
 
-    def metadata(self, kind: str) -> dict[str, str]:
-        """The JSON values that stand in the head of a model file or checkpoint."""
-        from meshdisent import __version__
-
-        return {
-            "format": kind,
-            "format_version": str(FORMAT_VERSION),
-            "class": self.name,
-            "config": json.dumps(self.config_dict(), sort_keys=True),
-            "card": json.dumps(vars(self.card), sort_keys=True),
-            "topology_hash": self.topology.topology_hash,
-            "template_hash": self.topology.template_hash,
-            "version": __version__,
-        }
+    @property
+    def spared_size(self) -> int:
+        """What is no larger than one scan is not halved."""
+        return 3 * self.topology.vertex_count
 
 
 def refuse_other_topology(model: MorphableModel, topology: Topology, where: str) -> None:

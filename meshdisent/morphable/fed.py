@@ -28,10 +28,11 @@ from meshdisent.errors import RecipeError
 from meshdisent.losses import fed as losses
 from meshdisent.mesh.laplacian import LAPLACIANS
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.contract import Batch, Codes, Companions, MorphableModel, Phase, Player
+from meshdisent.morphable.contract import Batch, Codes, Companions, MorphableModel
 from meshdisent.morphable.encoder_pairs import EncoderPair, pair_from, untrained_pair
 from meshdisent.morphable.fed_beginning import check_scans, measure, spread_about
 from meshdisent.morphable.fed_config import FEDConfig
+from meshdisent.morphable.trainable import Phase, Player
 from meshdisent.nn.additive import AdditiveDecoder
 from meshdisent.nn.decoders import Generator, RecoupledDecoder
 from meshdisent.nn.discriminator import IdentityDiscriminator

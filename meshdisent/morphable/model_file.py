@@ -5,19 +5,20 @@ import json
 import os
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from meshdisent.errors import MeshdisentError, ModelFileError
-from meshdisent.morphable import contract
-from meshdisent.morphable.contract import ModelCard, MorphableModel
-from meshdisent.morphable.named_expressions import expressions_from_tensors
-from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors, topology_from_tensors, whole
+from meshdisent.morphable import contract, trainable
+from meshdisent.morphable.contract import MorphableModel
+from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors
+from meshdisent.morphable.trainable import ModelCard, Trainable
 
 
-def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> MorphableModel:
-    """Open a model by zoo name, file or run folder, ready to use.
+def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
+    """Open a model by zoo name, file or run folder, ready to use: a morphable model, or a LatentFace.
 
     Raises
     ------
@@ -45,7 +46,23 @@ def load(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") ->
     return build_model(path, tensors, metadata).to(device).eval()
 
 
-def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> MorphableModel:
+def load_morphable(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> MorphableModel:
+    """Open a model of scans; :func:`load` explains the rest.
+
+    Raises
+    ------
+    ModelFileError : Also if it is a model of pictures.
+    """
+    model = load(path_or_name, device)
+    if not isinstance(model, MorphableModel):
+        raise ModelFileError(
+            f"{path_or_name} is a {type(model).__name__}, a model of pictures; wanted a morphable model of scans, such "
+            "as wsdf-ict. `meshdisent image` is the command for pictures."
+        )
+    return model
+
+
+def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Trainable:
     """The model that a file's tensors and metadata describe (model files and checkpoints alike)."""
     version = metadata.get("format_version", "")
     if version != str(FORMAT_VERSION):
@@ -54,37 +71,29 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
             "Install a newer meshdisent, or train the model again."
         )
     name = metadata.get("class", "")
-    if name not in contract.MODELS:
+    if name not in known_models():
         raise ModelFileError(
-            f"{path} holds a model of class {name!r}; known are {', '.join(sorted(contract.MODELS))}. "
+            f"{path} holds a model of class {name!r}; known are {', '.join(sorted(known_models()))}. "
             "Install the meshdisent that wrote it."
         )
-    module, class_name = contract.MODELS[name]
-    kind: type[MorphableModel] = getattr(importlib.import_module(module), class_name)
+    module, class_name = known_models()[name]
+    kind: type[Trainable] = getattr(importlib.import_module(module), class_name)
     try:
-        topology = topology_from_tensors(tensors)
-        state = whole({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
-        model = kind.from_parts(json.loads(metadata["config"]), topology, state)
+        model = kind.from_file(tensors, metadata, str(path))
         model.card = ModelCard(**json.loads(metadata.get("card", "{}")))
+    except ModelFileError:
+        raise
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MeshdisentError) as error:
         raise ModelFileError(
             f"{path} is not a whole {class_name} model ({type(error).__name__}: {shorten(str(error), 300)}). "
             "Copy the file again, or train the model again."
         ) from error
-    if topology.template_hash != metadata.get("template_hash"):
-        raise ModelFileError(
-            f"{path} holds a template with hash {topology.template_hash} but says {metadata.get('template_hash')}. "
-            "The file was altered or damaged: copy it again."
-        )
-    model.named_expressions = expressions_from_tensors(tensors, model.expression_size, str(path))
-    examples = tensors.get(contract.EXAMPLES_KEY)
-    if examples is not None and (examples.shape[1:] != (model.expression_size,) or not len(examples)):
-        raise ModelFileError(
-            f"{path} has expression examples of shape {tuple(examples.shape)}; wanted (N, {model.expression_size}). "
-            "Copy the file again, or train the model again."
-        )
-    model.expression_examples = examples
     return model
+
+
+def known_models() -> dict[str, tuple[str, str]]:
+    """Module and class of every model by its name in recipes and files."""
+    return contract.MODELS | trainable.OTHER_MODELS
 
 
 def find_model(path_or_name: str | os.PathLike) -> Path:

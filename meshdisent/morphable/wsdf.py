@@ -36,8 +36,9 @@ from meshdisent.losses.wsdf import (
     published_pairing,
 )
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.contract import Batch, Codes, MorphableModel, Player
+from meshdisent.morphable.contract import Batch, Codes, MorphableModel
 from meshdisent.morphable.linear_start import LinearStart
+from meshdisent.morphable.trainable import Player
 from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, decoder_of, encoders_from
 from meshdisent.morphable.wsdf_config import WSDFConfig
 from meshdisent.nn.chebyshev import ChebyshevEncoder

@@ -79,17 +79,25 @@ class Batches:
             self._reader.shutdown(wait=True, cancel_futures=True)
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Batches that see every training scan once."""
+        return self.sampler.steps_per_epoch
+
+    @property
     def number(self) -> int:
         """Batches that were handed out since training began."""
         return self.sampler.epoch * self.sampler.steps_per_epoch + self.sampler.step - len(self._drawn)
 
-    def accompany(self, companions: Companions, first: int) -> None:
-        """Let batches carry companions from now on; batch ``first`` is the first of the phase, whose epochs count.
+    def accompany(self, companions: Companions | None, first: int) -> None:
+        """Let batches carry companions, or none, from now on.
+
+        Batch ``first`` is the first of the phase, whose epochs count.
 
         Raises
         ------
         DataError : If the dataset cannot say what is asked for.
         """
+        companions = Companions() if companions is None else companions
         self.companions, self._first = companions, first
         self._neutrals = torch.from_numpy(self.scans.neutrals()[0]) if companions.neutral else None
         self._at_rest = torch.from_numpy(scans_at_rest(self.scans)) if companions.at_rest else None

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meshdisent.data.dataset import ScanDataset
-from meshdisent.errors import DataError, ModelFileError, RecipeError, TopologyError
-from meshdisent.morphable.contract import MorphableModel
-from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors, topology_tensors, write_tensors
+from meshdisent.errors import DataError, ModelFileError, RecipeError
+from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors, write_tensors
+from meshdisent.morphable.trainable import Trainable, TrainingData
 from meshdisent.training.recipe import Recipe, TrainingConfig, differences
 from meshdisent.training.run_folder import RunFolder
 
@@ -52,7 +51,7 @@ class Checkpoint:
     threads: int
 
 
-def save_checkpoint(folder: RunFolder, model: MorphableModel, content: Checkpoint) -> None:
+def save_checkpoint(folder: RunFolder, model: Trainable, content: Checkpoint) -> None:
     """Write a checkpoint and keep the one before it; at any moment at least one of them is whole.
 
     Raises
@@ -71,7 +70,7 @@ def save_checkpoint(folder: RunFolder, model: MorphableModel, content: Checkpoin
         "threads": content.threads,
         "random": _without_arrays(content.random, arrays),
     }
-    tensors |= arrays | topology_tensors(model.topology)
+    tensors |= arrays | model.form_tensors()
     metadata = model.metadata(KIND) | {k: json.dumps(v) for k, v in head.items()}
     fresh = folder.checkpoint.with_name(f"checkpoint.new{folder.checkpoint.suffix}")
     write_tensors(fresh, tensors, metadata, overwrite=True)
@@ -101,23 +100,19 @@ def read_checkpoint(folder: RunFolder) -> tuple[Checkpoint, dict[str, str], str]
 
 
 def check_same_run(
-    checkpoint: Checkpoint, head: dict[str, str], recipe: Recipe, scans: ScanDataset, where: str
+    model: Trainable, checkpoint: Checkpoint, head: dict[str, str], recipe: Recipe, data: TrainingData, where: str
 ) -> None:
-    """Refuse to continue a run with another topology, other scans or another recipe.
+    """Refuse to continue a run with data of another form, with other data or another recipe.
 
     Raises
     ------
     TopologyError, DataError, RecipeError : Naming both sides of what differs.
     """
-    if head.get("topology_hash") != scans.topology.topology_hash:
-        raise TopologyError(
-            f"{where} was trained on topology {head.get('topology_hash')}; {scans.path or 'the dataset'} has "
-            f"{scans.topology.topology_hash}. Resume with the same faces.h5, or start again with --overwrite."
-        )
-    if checkpoint.data_hash != scans.data_hash:
+    model.check_same_data(head, data, where)
+    if checkpoint.data_hash != data.data_hash:
         raise DataError(
-            f"{where} was trained on scans with hash {checkpoint.data_hash}; {scans.path or 'the dataset'} has "
-            f"{scans.data_hash}. Resume with the same faces.h5, or start again with --overwrite."
+            f"{where} was trained on data with hash {checkpoint.data_hash}; {data.path or 'the dataset'} has "
+            f"{data.data_hash}. Resume with the same file, or start again with --overwrite."
         )
     old, new = _with_defaults(checkpoint.recipe), recipe.plain()
     differing = [key for key in differences(old, new) if key not in free_keys(recipe.training)]

@@ -13,10 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import DataError, MeshdisentError, RecipeError
-from meshdisent.morphable.contract import ModelCard, MorphableModel
-from meshdisent.training.batches import Batches
+from meshdisent.morphable.trainable import BatchSupply, ModelCard, Trainable, TrainingData
 from meshdisent.training.checkpoint import (
     Checkpoint,
     check_same_run,
@@ -33,7 +31,6 @@ from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, sto
 from meshdisent.training.recipe import Recipe, model_class, write_recipe
 from meshdisent.training.run_folder import RunFolder, open_run
 from meshdisent.training.step import DTYPES, Stepper, StepReport
-from meshdisent.training.validation import validate, watched_figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +39,12 @@ class TrainingResult:
 
     Attributes
     ----------
-    figures : Validation figures in mm of the model that is given back; empty without validation scans.
+    model : Of the class that the recipe names.
+    figures : Validation figures of the model that is given back; empty without validation scans.
     stopped_because : "steps", "minutes", "patience", or "closed form" where nothing had to be trained.
     """
 
-    model: MorphableModel
+    model: Any
     steps: int
     seconds: float
     figures: dict[str, Any]
@@ -55,7 +53,7 @@ class TrainingResult:
 
 def run_recipe(
     recipe: Recipe,
-    scans: ScanDataset,
+    data: TrainingData,
     out: str | os.PathLike | None = None,
     *,
     resume: bool = False,
@@ -68,7 +66,7 @@ def run_recipe(
 
     Parameters
     ----------
-    recipe, scans : What to make, from which scans.
+    recipe, data : What to make, from what: scans, or pictures for a model of pictures.
     out : Folder of the run; nothing is written without it.
     resume, overwrite : Continue the run in that folder, or replace it.
     device : "cpu", "cuda" or "cuda:1".
@@ -83,19 +81,19 @@ def run_recipe(
     device_of(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
         started = perf_counter()
-        model = build(recipe, scans)
+        model = build(recipe, data)
         if recipe.training is not None:
-            return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
+            return _train(model, data, recipe, folder, resume, device, progress, notes or {})
         result = TrainingResult(
             model=model, steps=0, seconds=perf_counter() - started, figures={}, stopped_because="closed form"
         )
         _begin(folder, recipe)
-        return _finish(result, scans, recipe, folder, notes or {})
+        return _finish(result, data, recipe, folder, notes or {})
 
 
 def train(
-    model: MorphableModel,
-    scans: ScanDataset,
+    model: Trainable,
+    data: TrainingData,
     recipe: Recipe,
     out: str | os.PathLike | None = None,
     *,
@@ -110,28 +108,28 @@ def train(
         raise RecipeError(f"The recipe of {recipe.model} has no training section; wanted steps or minutes in it.")
     device_of(device)
     with open_run(out, resume=resume, overwrite=overwrite) as folder:
-        return _train(model, scans, recipe, folder, resume, device, progress, notes or {})
+        return _train(model, data, recipe, folder, resume, device, progress, notes or {})
 
 
-def build(recipe: Recipe, scans: ScanDataset) -> MorphableModel:
+def build(recipe: Recipe, data: TrainingData) -> Trainable:
     """The untrained model of a recipe, or the finished one where it is computed in closed form.
 
     The same seed gives the same weights; torch's own generator is left as it was.
     """
-    if len(scans.rows("train")) == 0:
+    if len(data.rows("train")) == 0:
         raise DataError(
-            f"{scans.path or 'The dataset'} has no training scans. Prepare it with a training split "
+            f"{data.path or 'The dataset'} has no training scans. Prepare it with a training split "
             "(meshdisent prepare --split-by)."
         )
     kind = model_class(recipe.model, "The recipe")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return kind.for_training(recipe.config, scans) if kind.trainable else kind.fit(scans, recipe.config)
+        return kind.for_training(recipe.config, data) if kind.trainable else kind.fit(data, recipe.config)
 
 
 def _train(
-    model: MorphableModel,
-    scans: ScanDataset,
+    model: Trainable,
+    data: TrainingData,
     recipe: Recipe,
     folder: RunFolder | None,
     resume: bool,
@@ -146,16 +144,14 @@ def _train(
         model.double()
     with (
         threads(config.threads),
-        Batches(
-            scans, config.sampler, model.moving.device, DTYPES[config.precision], 1e9 * config.memory_gigabytes
-        ) as batches,
+        model.batches(data, config, DTYPES[config.precision]) as batches,
     ):
-        plan = Plan.of(model.phases(), config, batches.sampler.steps_per_epoch)
+        plan = Plan.of(model.phases(), config, batches.steps_per_epoch)
         with (
             LiveLine(steps=plan.last_step, minutes=config.minutes, shown=progress) as line,
             stop_on_signals() as stop,
         ):
-            loop = Loop(model, scans, recipe, folder, batches, plan, line)
+            loop = Loop(model, data, recipe, folder, batches, plan, line)
             loop.resume() if resume and folder is not None and folder.has_checkpoint() else loop.begin()
             reason = loop.run(stop)
             if reason == "interrupted":
@@ -166,7 +162,7 @@ def _train(
     if config.precision == "float64":
         model.float()  # what users load
     result = TrainingResult(model=model, steps=steps, seconds=seconds, figures={}, stopped_because=reason)
-    return _finish(result, scans, recipe, folder, notes)
+    return _finish(result, data, recipe, folder, notes)
 
 
 class Loop:
@@ -174,16 +170,16 @@ class Loop:
 
     def __init__(
         self,
-        model: MorphableModel,
-        scans: ScanDataset,
+        model: Trainable,
+        data: TrainingData,
         recipe: Recipe,
         folder: RunFolder | None,
-        batches: Batches,
+        batches: BatchSupply,
         plan: Plan,
         line: LiveLine,
     ):
         assert recipe.training is not None
-        self.model, self.scans, self.recipe, self.config = model, scans, recipe, recipe.training
+        self.model, self.data, self.recipe, self.config = model, data, recipe, recipe.training
         self.folder, self.batches, self.plan, self.line = folder, batches, plan, line
         # On the CPU whatever the device, so that a seed means the same noise everywhere.
         self.generator = torch.Generator().manual_seed(recipe.seed)
@@ -200,14 +196,14 @@ class Loop:
     def begin(self) -> None:
         """Start at step 0."""
         _begin(self.folder, self.recipe)
-        if len(self.scans.rows("val")) == 0:
+        if len(self.data.rows("val")) == 0:
             unused = " Early stopping is off." if self.config.patience is not None else ""
             kept = " The last weights are kept, since there are no best ones." if self.config.keep_best else ""
             self.warn(f"The dataset has no validation scans, so no figures are shown while training.{unused}{kept}")
         for caution in self.model.cautions():
             self.warn(caution)
         self._session = perf_counter(), 0.0
-        if self.config.keep_best and len(self.scans.rows("val")):
+        if self.config.keep_best and len(self.data.rows("val")):
             self.validate()  # a model with a linear start is good already: training must not end with a worse one
         self.save()
 
@@ -285,10 +281,10 @@ class Loop:
         Before the last phase there is nothing to measure: a discriminator alone makes no faces.
         """
         counters, config = self.counters, self.config
-        is_measured = self.plan.is_last(self.phase)
-        counters.figures = validate(self.model, self.scans, limit=config.validate_scans) if is_measured else {}
+        is_measured = self.plan.is_measured(self.phase)
+        counters.figures = self.model.measure(self.data, limit=config.validate_scans) if is_measured else {}
         self.model.train()
-        watched = watched_figure(counters.figures, config.watch)
+        watched = self.model.watched(counters.figures, config.watch or "")
         if watched is not None and (counters.best is None or watched < counters.best):
             counters.best, counters.stale = watched, 0
             if config.keep_best:
@@ -332,7 +328,7 @@ class Loop:
             random={"generator": self.generator.get_state(), "batches": self.batches.state()},
             counters=asdict(self.counters),
             recipe=self.recipe.plain(),
-            data_hash=self.scans.data_hash,
+            data_hash=self.data.data_hash,
             threads=torch.get_num_threads(),
         )
         save_checkpoint(self.folder, self.model, content)
@@ -341,7 +337,7 @@ class Loop:
         """Continue from the folder's newest whole checkpoint."""
         assert self.folder is not None
         checkpoint, head, complaint = read_checkpoint(self.folder)
-        check_same_run(checkpoint, head, self.recipe, self.scans, str(self.folder.path))
+        check_same_run(self.model, checkpoint, head, self.recipe, self.data, str(self.folder.path))
         if complaint:
             self.warn(f"{complaint} Going on from the checkpoint before it.")
         self.model.load_state_dict(checkpoint.model)
@@ -394,16 +390,16 @@ def _begin(folder: RunFolder | None, recipe: Recipe) -> None:
 
 
 def _finish(
-    result: TrainingResult, scans: ScanDataset, recipe: Recipe, folder: RunFolder | None, notes: dict[str, Any]
+    result: TrainingResult, data: TrainingData, recipe: Recipe, folder: RunFolder | None, notes: dict[str, Any]
 ) -> TrainingResult:
     """Calibrate the model, measure it on all validation scans, fill its card and write it."""
     model = result.model.eval()
     if recipe.training is not None:
-        model.calibrate(scans)
-    figures = validate(model, scans)
+        model.calibrate(data)
+    figures = model.measure(data)
     how = {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped_because": result.stopped_because}
     model.card = ModelCard(
-        recipe=recipe.plain(), data_hash=scans.data_hash, metrics=figures, notes=model.card.notes | how | notes
+        recipe=recipe.plain(), data_hash=data.data_hash, metrics=figures, notes=model.card.notes | how | notes
     )
     if folder is not None:
         model.save(folder.model, overwrite=True)

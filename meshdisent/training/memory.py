@@ -1,15 +1,13 @@
 """Whether a training step fits into memory, told before the machine ends the process without a word."""
 
 import copy
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from meshdisent.errors import MeshdisentError, UsageError
-from meshdisent.morphable.contract import Batch, MorphableModel
+from meshdisent.morphable.trainable import Trainable, TrainingBatch
 from meshdisent.training.machine import threads
 from meshdisent.training.recipe import TrainingConfig
 from meshdisent.training.step import Stepper
@@ -39,14 +37,14 @@ def free_bytes(device: torch.device) -> int | None:
     return max(free, 0)
 
 
-def bytes_of_step(model: MorphableModel, config: TrainingConfig, phase: int, batch: Batch) -> int:
+def bytes_of_step(model: Trainable, config: TrainingConfig, phase: int, batch: TrainingBatch) -> int:
     """What a step keeps at least: everything saved for the backward pass, gradients, and what the optimizer stores.
 
     Measured on a copy of the model, on the first few scans of the batch, and scaled to all of them.
     """
     group = 1 + config.sampler.partners
-    few = min(len(batch.vertices), max(2 * group, 4))
-    some = _first(batch, few)
+    few = min(batch.count, max(2 * group, 4))
+    some = batch.first(few)
     twin = copy.deepcopy(model)
     stepper = Stepper(twin, config, twin.phases()[phase])
     own = {value.untyped_storage().data_ptr() for value in (*twin.parameters(), *twin.buffers())}
@@ -65,39 +63,31 @@ def bytes_of_step(model: MorphableModel, config: TrainingConfig, phase: int, bat
         total = stepper.measure([some], torch.Generator().manual_seed(0))
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     del total
-    return sum(seen.values()) * len(batch.vertices) // few + 3 * weights
+    return sum(seen.values()) * batch.count // few + 3 * weights
 
 
-def check_room(model: MorphableModel, config: TrainingConfig, phase: int, batch: Batch) -> None:
+def check_room(model: Trainable, config: TrainingConfig, phase: int, batch: TrainingBatch) -> None:
     """Raise :class:`UsageError` if a step on such a batch cannot fit into the memory that is left."""
-    free = free_bytes(batch.vertices.device)
-    if free is None or batch.vertices.nbytes * _DOUBTFUL < free:
+    free = free_bytes(batch.device)
+    if free is None or batch.nbytes * _DOUBTFUL < free:
         return
     needed = bytes_of_step(model, config, phase, batch)
     if needed > free:
-        count, vertex_count = batch.vertices.shape[:2]
-        fitting = max(int(count * free / needed * 0.8), 1)
+        fitting = max(int(batch.count * free / needed * 0.8), 1)
         raise UsageError(
-            f"A training step on {count:,} scans of {vertex_count:,} vertices needs at least {needed / 1e9:.1f} GB, "
-            f"and {free / 1e9:.1f} GB are free. Take about {fitting:,} scans at a time (training.sampler.anchors, "
+            f"A training step on {batch.described} needs at least {needed / 1e9:.1f} GB, "
+            f"and {free / 1e9:.1f} GB are free. Take about {fitting:,} at a time (training.sampler.anchors, "
             "partners), and as many batches a step as you like (training.accumulation)."
         )
 
 
-def out_of_memory(error: BaseException, batch: Batch, kept: str) -> MeshdisentError | None:
+def out_of_memory(error: BaseException, batch: TrainingBatch, kept: str) -> MeshdisentError | None:
     """What to say when an allocation failed in a step; None if the error is another one."""
     is_refused = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
     if not is_refused:
         return None
-    batch_size, vertex_count = batch.vertices.shape[:2]
     reason = " ".join(str(error).split())[:200]
     return MeshdisentError(
-        f"Memory ran out in a training step on {batch_size:,} scans of {vertex_count:,} vertices ({reason}).{kept} "
+        f"Memory ran out in a training step on {batch.described} ({reason}).{kept} "
         "Take fewer at a time (training.sampler.anchors, partners) and more batches a step (training.accumulation)."
     )
-
-
-def _first(batch: Batch, count: int) -> Batch:
-    values: dict[str, Any] = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    cut: dict[str, Any] = {name: value[:count] for name, value in values.items() if isinstance(value, Tensor)}
-    return replace(batch, **cut)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshdisent.errors import RecipeError
-from meshdisent.morphable.contract import Phase
+from meshdisent.morphable.trainable import Phase
 from meshdisent.training.progress import fraction_done
 from meshdisent.training.recipe import TrainingConfig
 from meshdisent.training.step import learning_rate
@@ -71,6 +71,6 @@ class Plan:
         fraction = fraction_done(length, config.minutes, done, seconds)
         return learning_rate(config, done, fraction, done // self.steps_per_epoch)
 
-    def is_last(self, number: int) -> bool:
-        """Whether training ends in that phase."""
-        return number == len(self.phases) - 1
+    def is_measured(self, number: int) -> bool:
+        """Whether there is something to validate in that phase."""
+        return self.phases[number].is_measured or number == len(self.phases) - 1

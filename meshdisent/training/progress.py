@@ -156,9 +156,11 @@ def describe(
         parts.append(f"{seconds_left:.0f} s left" if seconds_left < 90 else f"{seconds_left / 60:.0f} min left")
     if speed is not None:
         parts.append(f"{speed:.{0 if speed >= 10 else 1 if speed >= 1 else 2}f} steps/s")
-    in_mm = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, float)]
-    if in_mm:
-        parts.append(", ".join(in_mm) + " mm")
+    shown = [f"{name} {value:.2f}" for name, value in figures.items() if isinstance(value, float)]
+    if shown:
+        parts.append(
+            ", ".join(shown) + (" mm" if all(name.startswith("E_") for name in figures if name != "measured") else "")
+        )
     if terms:
         parts.append(" ".join(f"{name} {value:.3g}" for name, value in terms.items()))
     return " · ".join(parts)

@@ -52,10 +52,11 @@ class TrainingConfig:
     ``cosine`` lets the learning rate fall to zero over the steps or, with ``minutes``, over the elapsed training time;
     ``decay`` multiplies it by ``decay`` every ``decay_epochs``. ``adamw`` lets weights decay by themselves, ``adam``
     adds ``weight_decay`` times a weight to its gradient.
-    ``watch`` is the validation figure (mm) for ``patience`` (validations without a better one before the loop stops)
-    and ``keep_best``; ``sum`` adds E_avd, E_neu and E_id as far as they are defined, and ``E_dis`` needs subject labels
-    alone. ``bfloat16`` keeps weights in float32. Training scans that take more than ``memory_gigabytes`` (1e9 bytes)
-    are not held in memory, but read from the file while training.
+    ``watch`` is the validation figure for ``patience`` (validations without a better one before the loop stops) and
+    ``keep_best``, by default the first that the model has. Models of scans have E_avd, E_neu, E_neu_kept, E_id, E_dis
+    (which needs subject labels alone) and ``sum``, which adds E_avd, E_neu and E_id as far as they are defined.
+    ``bfloat16`` keeps weights in float32. Training data of more than ``memory_gigabytes`` (1e9 bytes) are not held in
+    memory, but read from the file while training.
     """
 
     steps: int | None = None
@@ -77,7 +78,7 @@ class TrainingConfig:
     validate_steps: int | None = None
     validate_minutes: float | None = 1.0
     validate_scans: int = 1000
-    watch: Literal["E_avd", "E_neu", "E_neu_kept", "E_id", "E_dis", "sum"] = "E_avd"
+    watch: str | None = None
     patience: int | None = None
     keep_best: bool = False
     threads: int | None = None
@@ -103,7 +104,7 @@ class Recipe:
 
     Attributes
     ----------
-    model : A name of :data:`meshdisent.morphable.contract.MODELS`.
+    model : A name that :func:`meshdisent.morphable.model_file.known_models` knows.
     config : The ``config_class`` of that model.
     training : None for a model that is computed in closed form.
     """
@@ -113,6 +114,17 @@ class Recipe:
     seed: int = 0
     config: Any = None
     training: TrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.training is None:
+            return
+        known = model_class(self.model, "The recipe").watchable
+        if self.training.watch is None:
+            object.__setattr__(self, "training", dataclasses.replace(self.training, watch=known[0]))
+        elif self.training.watch not in known:
+            raise RecipeError(
+                f"training.watch is {self.training.watch!r}; a {self.model} model has {', '.join(known)}."
+            )
 
     @classmethod
     def default(cls, model: str) -> "Recipe":
@@ -143,13 +155,12 @@ class Recipe:
                 "Take the section out."
             )
         heading = fill(_Heading, {k: v for k, v in values.items() if k not in ("config", "training")}, where)
-        return cls(
-            model=heading.model,
-            description=heading.description,
-            seed=heading.seed,
-            config=fill(kind.config_class, _section(values, "config"), where, "config"),
-            training=fill(TrainingConfig, _section(values, "training"), where, "training") if kind.trainable else None,
-        )
+        config = fill(kind.config_class, _section(values, "config"), where, "config")
+        training = fill(TrainingConfig, _section(values, "training"), where, "training") if kind.trainable else None
+        try:
+            return cls(**vars(heading), config=config, training=training)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from error
 
     def plain(self) -> dict[str, Any]:
         """Plain values, every default written out; :meth:`from_plain` reads them back."""
@@ -236,13 +247,14 @@ def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> lis
 
 def model_class(name: str, where: str) -> Any:
     """The class of a model by its name in recipes and model files, imported when asked for."""
-    from meshdisent.morphable.contract import MODELS
+    from meshdisent.morphable.model_file import known_models
 
-    if name not in MODELS:
-        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
+    models = known_models()
+    if name not in models:
+        nearest = difflib.get_close_matches(name, models, n=1, cutoff=0.5)
         hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
         raise RecipeError(f"{where}: model is {name!r}. {hint}Known are {', '.join(_known_models())}.")
-    module, class_name = MODELS[name]
+    module, class_name = models[name]
     return getattr(importlib.import_module(module), class_name)
 
 
@@ -264,9 +276,9 @@ def _section(values: dict[str, Any], name: str) -> Any:
 
 
 def _known_models() -> list[str]:
-    from meshdisent.morphable.contract import MODELS
+    from meshdisent.morphable.model_file import known_models
 
-    return sorted(MODELS)
+    return sorted(known_models())
 
 
 def _find(path_or_name: str | os.PathLike) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshdisent.morphable.contract import Batch, MorphableModel, Phase, Player
+from meshdisent.morphable.trainable import Phase, Player, Trainable, TrainingBatch
 from meshdisent.training.recipe import TrainingConfig
 
 OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -69,7 +69,7 @@ class Stepper:
     phase : Whose players, and what they look at.
     """
 
-    def __init__(self, model: MorphableModel, config: TrainingConfig, phase: Phase | None = None):
+    def __init__(self, model: Trainable, config: TrainingConfig, phase: Phase | None = None):
         self.config = config
         self.players: list[Player] = model.players() if phase is None else phase.players
         self._look = None if phase is None else phase.look
@@ -89,7 +89,7 @@ class Stepper:
         stored = model.state_dict().keys()
         self._before = {name: b.detach().clone() for name, b in model.named_buffers() if name in stored}
 
-    def take(self, batches: Sequence[Batch], generator: torch.Generator, rate: float) -> StepReport:
+    def take(self, batches: Sequence[TrainingBatch], generator: torch.Generator, rate: float) -> StepReport:
         """Let every player move once, on the gradient averaged over ``batches``.
 
         ``rate`` is for players without a learning rate of their own; the others' is multiplied alike.
@@ -106,22 +106,22 @@ class Stepper:
                 skipped += [prefix + name for name, value in found.items() if not math.isfinite(value)]
         return StepReport(terms=terms, skipped=tuple(skipped))
 
-    def measure(self, batches: Sequence[Batch], generator: torch.Generator) -> Tensor:
+    def measure(self, batches: Sequence[TrainingBatch], generator: torch.Generator) -> Tensor:
         """The sum of all players' losses, with the graph that a step follows back; nobody moves."""
         seen = self._see(batches, generator)
         losses = [self._losses(player, *pair, generator)[1] for player in self.players for pair in seen]
         return torch.stack(losses).sum()
 
-    def _see(self, batches: Sequence[Batch], generator: torch.Generator) -> list[tuple[Batch, Any]]:
+    def _see(self, batches: Sequence[TrainingBatch], generator: torch.Generator) -> list[tuple[TrainingBatch, Any]]:
         """Each batch, and what the phase makes of it for all players."""
-        seen: list[tuple[Batch, Any]] = []
+        seen: list[tuple[TrainingBatch, Any]] = []
         for batch in batches:
             with self._precision(batch):
                 seen.append((batch, batch if self._look is None else self._look(batch, generator)))
         return seen
 
     def _losses(
-        self, player: Player, batch: Batch, looked: Any, generator: torch.Generator
+        self, player: Player, batch: TrainingBatch, looked: Any, generator: torch.Generator
     ) -> tuple[dict[str, Tensor], Tensor]:
         """A player's terms and their weighted sum."""
         with self._precision(batch):
@@ -129,7 +129,7 @@ class Stepper:
             return terms, torch.stack([w * terms[name] for name, w in player.weights.items() if w != 0]).sum()
 
     def _move(
-        self, player: Player, seen: Sequence[tuple[Batch, Any]], generator: torch.Generator, rate: float
+        self, player: Player, seen: Sequence[tuple[TrainingBatch, Any]], generator: torch.Generator, rate: float
     ) -> dict[str, float]:
         """Terms, ``total`` and the norm of the ``gradient`` of one player, who moves if all that counts is finite."""
         optimizer, parameters = self.optimizers[player.name], self.parameters[player.name]
@@ -162,9 +162,9 @@ class Stepper:
             return rate
         return player.learning_rate * (rate / self.config.learning_rate)
 
-    def _precision(self, batch: Batch) -> AbstractContextManager:
+    def _precision(self, batch: TrainingBatch) -> AbstractContextManager:
         if self.config.precision == "bfloat16":
-            return torch.autocast(batch.vertices.device.type, torch.bfloat16)
+            return torch.autocast(batch.device.type, torch.bfloat16)
         return nullcontext()
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ A light version of ``meshdisent evaluate``: one subject at a time, no baselines,
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ BLOCK = 64
 def validate(
     model: MorphableModel,
     scans: ScanDataset,
-    split: Literal["train", "val", "test"] = "val",
+    split: str = "val",
     limit: int | None = None,
 ) -> dict[str, Any]:
     """Measure a model on scans that it was not trained on; the model is left in evaluation mode.
@@ -71,14 +71,6 @@ def validate(
         "E_dis": _mean(moved),
         "measured": measured,
     }
-
-
-def watched_figure(figures: dict[str, Any], watch: str) -> float | None:
-    """The figure that decides which weights are best, in mm; ``sum`` adds all that are defined."""
-    if watch != "sum":
-        return figures.get(watch)
-    defined = [figures[name] for name in ("E_avd", "E_neu", "E_id") if figures.get(name) is not None]
-    return sum(defined) if defined else None
 
 
 def known_neutral(scans: ScanDataset, subject: int) -> Float[np.ndarray, "vertex 3"] | None:

@@ -10,7 +10,7 @@ import torch
 from meshdisent.cli import models as models_module
 from meshdisent.cli.main import main
 from meshdisent.morphable import contract, model_file
-from meshdisent.morphable.contract import ModelCard
+from meshdisent.morphable.trainable import ModelCard
 from meshdisent.training.recipe import read_recipe
 from meshdisent.zoo_index import zoo_names, zoo_variants
 

@@ -10,8 +10,9 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import DataError, RecipeError, TopologyError, UsageError
 from meshdisent.mesh.topology import Topology
 from meshdisent.morphable import contract
-from meshdisent.morphable.contract import EXAMPLES, KERNEL, Codes, ModelCard, refuse_other_topology
+from meshdisent.morphable.contract import EXAMPLES, KERNEL, Codes, refuse_other_topology
 from meshdisent.morphable.model_file import load
+from meshdisent.morphable.trainable import ModelCard
 from meshdisent.training.loop import build
 from meshdisent.training.recipe import Recipe, TrainingConfig, model_class
 

@@ -9,9 +9,8 @@ from safetensors.torch import save_file
 
 from meshdisent.errors import ModelFileError
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable import contract
 from meshdisent.morphable.linear import LinearConfig, LinearModel, LinearParts
-from meshdisent.morphable.model_file import find_model, load
+from meshdisent.morphable.model_file import find_model, known_models, load
 from meshdisent.morphable.tensor_file import (
     halved,
     read_tensors,
@@ -122,7 +121,7 @@ def test_a_newer_version_asks_for_a_newer_program(path):
 
 def test_a_class_that_is_not_known_is_named_beside_those_that_are(path):
     rewritten(path, {"class": "hologram"})
-    known = ", ".join(sorted(contract.MODELS))
+    known = ", ".join(sorted(known_models()))
     assert f"class 'hologram'; known are {known}. Install" in complaint(path)
 
 

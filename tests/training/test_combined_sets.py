@@ -44,7 +44,7 @@ def test_a_balanced_run_resumes_as_if_it_had_not_been_stopped(scans, recipe, tmp
 
 
 def test_a_run_from_before_there_was_a_balance_goes_on(scans, recipe, tmp_path):
-    run_recipe(recipe(steps=3), scans, tmp_path / "run", progress=False)
+    result = run_recipe(recipe(steps=3), scans, tmp_path / "run", progress=False)
     checkpoint, head, _ = read_checkpoint(RunFolder(tmp_path / "run"))
     del checkpoint.recipe["training"]["sampler"]["balance"]
-    check_same_run(checkpoint, head, recipe(steps=3), scans, "run")
+    check_same_run(result.model, checkpoint, head, recipe(steps=3), scans, "run")

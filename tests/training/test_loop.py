@@ -13,6 +13,7 @@ from tiny_autoencoder import TinyAutoencoder, tiny_scans
 from meshdisent.errors import DataError, MeshdisentError, RecipeError, UsageError
 from meshdisent.morphable.model_file import load
 from meshdisent.training import loop as loop_module
+from meshdisent.training.batches import Batches
 from meshdisent.training.loop import build, run_recipe, train
 from meshdisent.training.recipe import Recipe, SamplerConfig, read_recipe
 from meshdisent.training.step import learning_rate
@@ -50,7 +51,7 @@ def test_one_step_is_adamw_on_the_weighted_sum_for_each_player(scans, recipe):
     """Against a step that is written out by hand."""
     settings = recipe(steps=1, weight_decay=0.1)
     expected = build(settings, scans)
-    sampler = loop_module.Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
+    sampler = Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
     batch = sampler.next()
     faces = [*expected.encoder.parameters(), *expected.decoder.parameters()]
     for parameters, objective, weights in [
@@ -73,7 +74,7 @@ def test_accumulated_batches_count_as_one_large_batch(scans, recipe):
     """The critic's term is a mean over scans and uses no noise: two batches of 4 are one of 8 in its gradient."""
     settings = recipe(steps=1, accumulation=2, sampler=SamplerConfig(kind="uniform", anchors=4, partners=0))
     model = build(settings, scans)
-    batches = loop_module.Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
+    batches = Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
     pair = [batches.next(), batches.next()]
     stepper = loop_module.Stepper(model, settings.training)
     stepper.players = [stepper.players[1]]
@@ -86,7 +87,7 @@ def test_accumulated_batches_count_as_one_large_batch(scans, recipe):
 def test_the_gradient_is_clipped_to_its_norm(scans, recipe):
     settings = recipe(gradient_clip=1e-3)
     model = build(settings, scans)
-    batches = loop_module.Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
+    batches = Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
     loop_module.Stepper(model, settings.training).take([batches.next()], torch.Generator(), rate=0.0)
     gradients = [p.grad for p in (*model.encoder.parameters(), *model.decoder.parameters())]
     assert torch.nn.utils.get_total_norm(gradients).item() == pytest.approx(1e-3, rel=1e-3)
@@ -162,7 +163,7 @@ def test_the_best_weights_are_given_back_when_the_recipe_keeps_them(scans, recip
         seen.append(model.encoder.weight.detach().clone())
         return {"E_avd": next(coming)}
 
-    monkeypatch.setattr(loop_module, "validate", pretended)
+    monkeypatch.setattr(TinyAutoencoder, "measure", pretended)
     settings = recipe(steps=20, validate_steps=5, keep_best=True)
     result = run_recipe(settings, scans, progress=False)
     assert torch.equal(seen[0], build(settings, scans).encoder.weight)
@@ -172,7 +173,7 @@ def test_the_best_weights_are_given_back_when_the_recipe_keeps_them(scans, recip
 
 def test_patience_counts_validations_without_a_better_figure(scans, recipe, monkeypatch):
     figures = iter([3.0, 1.0, 2.0, 1.0, 0.5])
-    monkeypatch.setattr(loop_module, "validate", lambda *a, limit=None: {"E_avd": next(figures) if limit else 0.0})
+    monkeypatch.setattr(TinyAutoencoder, "measure", lambda *a, limit=None: {"E_avd": next(figures) if limit else 0.0})
     result = run_recipe(recipe(steps=100, validate_steps=5, patience=2), scans, progress=False)
     assert (result.steps, result.stopped_because) == (20, "patience")
 
@@ -243,7 +244,7 @@ def test_a_skipped_player_keeps_weights_moments_and_bank(scans, recipe, breaks):
     settings = recipe({"broken": (2, 3), "breaks": breaks})
     model = build(settings, scans)
     stepper = loop_module.Stepper(model, settings.training)
-    batches = loop_module.Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
+    batches = Batches(scans, settings.training.sampler, torch.device("cpu"), torch.float32)
     generator = torch.Generator().manual_seed(0)
     assert stepper.take([batches.next()], generator, 1e-3).skipped == ()
     kept = {k: v.clone() for k, v in model.state_dict().items()}

@@ -31,7 +31,7 @@ def test_what_a_step_keeps_grows_with_the_batch_and_changes_nothing(scans, setti
     model = build(settings, scans)
     before = copy.deepcopy(model.state_dict())
     whole = bytes_of_step(model, settings.training, 0, batch)
-    half = bytes_of_step(model, settings.training, 0, memory._first(batch, 4))
+    half = bytes_of_step(model, settings.training, 0, batch.first(4))
     weights = 3 * sum(p.numel() * 4 for p in model.parameters())
     assert whole - weights == pytest.approx(2 * (half - weights), rel=0.01)
     # The scans, centered, are kept for the encoder's first product; the decoded ones for the error.

@@ -1,9 +1,11 @@
 """Phases and epochs counted in steps."""
 
+from dataclasses import replace
+
 import pytest
 
 from meshdisent.errors import RecipeError
-from meshdisent.morphable.contract import Phase
+from meshdisent.morphable.trainable import Phase
 from meshdisent.training.plan import Plan
 from meshdisent.training.recipe import TrainingConfig
 
@@ -13,8 +15,15 @@ AFTER = Phase(name="after", players=[])
 
 def test_a_single_phase_begins_at_once_and_ends_with_the_training():
     plan = Plan.of([AFTER], TrainingConfig(steps=7), batches_per_epoch=5)
-    assert (plan.starts, plan.last_step, plan.number_at(0), plan.is_last(0)) == ((0,), 7, 0, True)
+    assert (plan.starts, plan.last_step, plan.number_at(0), plan.is_measured(0)) == ((0,), 7, 0, True)
     assert Plan.of([AFTER], TrainingConfig(minutes=1.0), 5).last_step is None
+
+
+def test_phases_before_the_last_are_measured_where_they_say_so():
+    for is_measured in (False, True):
+        before = replace(BEFORE, is_measured=is_measured)
+        plan = Plan.of([before, AFTER], TrainingConfig(steps=7), 5)
+        assert (plan.is_measured(0), plan.is_measured(1)) == (is_measured, True)
 
 
 def test_epochs_count_in_the_last_phase_and_steps_in_all():

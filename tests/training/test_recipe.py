@@ -38,6 +38,7 @@ class ToyConfig:
 class Toy:
     config_class: ClassVar[type] = ToyConfig
     trainable: ClassVar[bool] = True
+    watchable: ClassVar[tuple[str, ...]] = ("blur", "noise")
 
 
 class ClosedForm:
@@ -52,6 +53,13 @@ def toy_models(monkeypatch):
     monkeypatch.setitem(sys.modules, "toy_models", module)
     monkeypatch.setitem(contract.MODELS, "toy", ("toy_models", "Toy"))
     monkeypatch.setitem(contract.MODELS, "closed", ("toy_models", "ClosedForm"))
+
+
+def test_the_figure_to_watch_is_one_that_the_model_has(write):
+    assert read_recipe(write("model: toy\ntraining: {steps: 5}")).training.watch == "blur"
+    assert read_recipe(write("model: toy\ntraining: {steps: 5, watch: noise}")).training.watch == "noise"
+    with pytest.raises(RecipeError, match=r"recipe.yaml: training.watch is 'E_avd'; a toy model has blur, noise\."):
+        read_recipe(write("model: toy\ntraining: {steps: 5, watch: E_avd}"))
 
 
 @pytest.fixture
@@ -98,7 +106,7 @@ def test_a_closed_form_model_has_no_training_section(write):
 def test_overrides_reach_nested_keys_and_count_together(write):
     path = write("model: toy\ntraining: {minutes: 3}\n")
     recipe = read_recipe(path, ["training.minutes=null", "training.steps=200", "config.encoder.channels=[8]"])
-    assert recipe.training == TrainingConfig(steps=200)
+    assert recipe.training == TrainingConfig(steps=200, watch="blur")
     assert recipe.config.encoder.channels == (8,)
 
 

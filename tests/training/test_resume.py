@@ -19,7 +19,6 @@ from tiny_autoencoder import TinyAutoencoder, tiny_scans
 from meshdisent.errors import DataError, MeshdisentError, ModelFileError, RecipeError, TopologyError, UsageError
 from meshdisent.morphable.tensor_file import read_tensors
 from meshdisent.training import batches as batches_module
-from meshdisent.training import loop as loop_module
 from meshdisent.training.checkpoint import read_checkpoint
 from meshdisent.training.loop import run_recipe
 from meshdisent.training.progress import Interrupted
@@ -333,7 +332,7 @@ def test_another_number_of_threads_is_said_when_resuming(scans, recipe, tmp_path
 def test_the_best_weights_of_before_the_stop_are_not_forgotten(scans, recipe, tmp_path, stop_at, monkeypatch):
     """The figure gets worse from step 5 on, so that validation, long before the stop, stays the best."""
     coming = itertools.chain([3.0, 1.0], itertools.count(2.0))
-    monkeypatch.setattr(loop_module, "validate", lambda model, scans, limit=None: {"E_avd": next(coming)})
+    monkeypatch.setattr(TinyAutoencoder, "measure", lambda model, scans, limit=None: {"E_avd": next(coming)})
     settings = recipe(steps=20, validate_steps=5, keep_best=True)
     stop_at(signal.SIGTERM, 14)
     with pytest.raises(Interrupted):

@@ -6,7 +6,7 @@ import torch
 from tiny_autoencoder import TinyAutoencoder, TinyConfig, tiny_scans
 
 from meshdisent.training.loop import build
-from meshdisent.training.validation import known_neutral, validate, watched_figure
+from meshdisent.training.validation import known_neutral, validate
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_what_is_not_finite_is_none_and_an_empty_split_is_empty(scans, model):
     assert (figures["E_avd"], figures["E_neu"], figures["E_id"]) == (None, None, None)
 
 
-def test_the_watched_figure_may_be_a_sum():
+def test_the_watched_figure_may_be_a_sum(model):
     figures = {"E_avd": 1.0, "E_neu": None, "E_id": 0.25, "measured": {}}
-    assert watched_figure(figures, "sum") == 1.25
-    assert watched_figure(figures, "E_id") == 0.25
-    assert watched_figure(figures, "E_neu") is None
-    assert watched_figure({}, "sum") is None
+    assert model.watched(figures, "sum") == 1.25
+    assert model.watched(figures, "E_id") == 0.25
+    assert model.watched(figures, "E_neu") is None
+    assert model.watched({}, "sum") is None

@@ -12,7 +12,8 @@ from torch import nn
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.morphable import contract
-from meshdisent.morphable.contract import Codes, MorphableModel, Player
+from meshdisent.morphable.contract import Codes, MorphableModel
+from meshdisent.morphable.trainable import Player
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
