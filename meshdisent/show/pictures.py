@@ -14,10 +14,10 @@ from jaxtyping import Float, Int, UInt8
 
 from meshdisent.errors import MeshError, UsageError
 from meshdisent.files import refuse_existing, writing
+from meshdisent.mesh.openings import Painted, fill_openings
 from meshdisent.show import offscreen
 from meshdisent.show.camera import Camera
 from meshdisent.show.offscreen import render_offscreen
-from meshdisent.show.openings import Painted, fill_openings
 from meshdisent.show.rasterizer import render_software
 from meshdisent.show.shading import CHART, MATTE, SKIN
 
@@ -40,7 +40,7 @@ def render(
     color: tuple[float, float, float] = SKIN,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a mesh on white; a face gets eyeballs and the dark of a mouth (:mod:`meshdisent.show.openings`).
+    """Draw a mesh on white; a face gets eyeballs and the dark of a mouth (:mod:`meshdisent.mesh.openings`).
 
     Parameters
     ----------

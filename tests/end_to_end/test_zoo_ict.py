@@ -15,7 +15,7 @@ from meshdisent.editing import express, sample
 from meshdisent.evaluation.protocol import evaluate
 from meshdisent.evaluation.transfer_pairs import TransferPairs
 from meshdisent.mesh.mesh import Mesh
-from meshdisent.show.openings import find_openings
+from meshdisent.mesh.openings import find_openings
 from meshdisent.zoo_index import find_zoo_weights, zoo_folder
 
 NAME = "wsdf-ict"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from meshdisent.mesh.openings import DARK, IRIS, WHITE, Painted, border_loops, fill_openings, find_openings
 from meshdisent.show.camera import Camera
-from meshdisent.show.openings import DARK, IRIS, WHITE, Painted, border_loops, fill_openings, find_openings
 from meshdisent.show.pictures import render
 
 EYES, MOUTH = np.array([[26.0, 20.0, 75.0], [-26.0, 20.0, 75.0]]), np.array([0.0, -38.0, 75.0])

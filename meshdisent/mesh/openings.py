@@ -44,7 +44,7 @@ def fill_openings(face: Painted) -> Painted:
     found = find_openings(face.vertices, face.faces)
     if found is None:
         return face
-    parts = [face, *(_eyeball(face.vertices[rim]) for rim in found[:2]), _mouth(face.vertices[found.mouth])]
+    parts = [face, *(eyeball_behind(face.vertices[rim]) for rim in found[:2]), mouth_behind(face.vertices[found.mouth])]
     starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     return Painted(
         np.concatenate([part.vertices for part in parts]),
@@ -59,9 +59,7 @@ def find_openings(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray
     A large border is the rim of the mesh. Exactly three small ones are wanted: two of equal height, and one below and
     between them. So a scan with holes stays one.
     """
-    loops = border_loops(faces.tobytes(), faces.dtype.str)
-    largest = SMALL * np.ptp(vertices, axis=0).max()
-    inner = [loop for loop in loops if np.ptp(vertices[loop], axis=0).max() < largest]
+    loops, inner = border_loops(faces.tobytes(), faces.dtype.str), small_borders(vertices, faces)
     if len(inner) != 3 or len(loops) > 4:
         return None
     centers = np.array([vertices[loop].mean(axis=0) for loop in inner])
@@ -72,6 +70,15 @@ def find_openings(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray
     is_below = centers[mouth, 1] < centers[[left, right], 1].min() - 0.3 * apart[0]
     is_between = centers[right, 0] < centers[mouth, 0] < centers[left, 0]
     return Openings(inner[left], inner[right], inner[mouth]) if is_level and is_below and is_between else None
+
+
+def small_borders(
+    vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
+) -> list[Int[np.ndarray, " loop"]]:
+    """Borders that are openings in a face, not the rim of its mesh."""
+    largest = SMALL * np.ptp(vertices, axis=0).max()
+    loops = border_loops(faces.tobytes(), faces.dtype.str)
+    return [loop for loop in loops if np.ptp(vertices[loop], axis=0).max() < largest]
 
 
 @lru_cache(maxsize=8)
@@ -98,14 +105,16 @@ def border_loops(faces: bytes, kind: str) -> tuple[Int[np.ndarray, " loop"], ...
     return tuple(loops)
 
 
-def _eyeball(rim: Points) -> Painted:
+def eyeball_behind(rim: Points) -> Painted:
+    """An eyeball behind lids; as many vertices for every rim."""
     points, faces = _dome(rim, EYE_BULGE)
     distance = np.linalg.norm(points[:, :2] - points[-1, :2], axis=1)
     inside = np.clip((IRIS_SHARE * _width(rim) - distance) / (0.03 * _width(rim)) + 0.5, 0, 1)[:, None]
     return Painted(points, faces, np.asarray(WHITE) * (1 - inside) + np.asarray(IRIS) * inside)
 
 
-def _mouth(rim: Points) -> Painted:
+def mouth_behind(rim: Points) -> Painted:
+    """The dark of a mouth behind lips; as many vertices for every rim."""
     points, faces = _dome(rim, MOUTH_DEPTH)
     return Painted(points, faces, np.tile(DARK, (len(points), 1)))
 
