@@ -70,7 +70,7 @@ class TimeSinusoid(nn.Module):
     .. math:: (\cos(t f_k), \sin(t f_k)), \quad f_k = 10000^{-k/n}, \; k = 0 \dots n - 1
 
     In double precision: the one of `diffusers`, which it replaces, computes angles up to 999 in single precision and is
-    off by 3e-5.
+    off by up to 5e-5.
     """
 
     def __init__(self, width: int):

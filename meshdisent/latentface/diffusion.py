@@ -77,8 +77,6 @@ class DiffusionConfig:
                 "highest_beta < 1. Set them to 0.0001 and 0.02."
             )
         check_sampling_steps(self.sampling_steps, self.steps)
-        if self.rule not in ("ddim", "published"):
-            raise RecipeError(f"rule is {self.rule!r}; wanted ddim or published. Set rule.")
         if self.snr_cap is not None and self.snr_cap <= 0:
             raise RecipeError(f"snr_cap is {self.snr_cap}; wanted more than 0, or null for no cap. Set snr_cap.")
 
@@ -210,7 +208,7 @@ def draw_noise(like: Float[Tensor, "*shape"], generator: torch.Generator) -> Flo
 def noise_schedule(config: DiffusionConfig) -> Any:
     """The DDIM schedule of `diffusers`, with its shares of signal in double precision.
 
-    It computes them in single precision, which is off by 2e-6 of a share after 1000 products.
+    It computes them in single precision: off by 4e-7 of a share, and by 2e-4 of the signal to noise of step 0.
     """
     schedule = diffusers_class("DDIMScheduler")(
         num_train_timesteps=config.steps,

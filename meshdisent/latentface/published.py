@@ -15,9 +15,7 @@ Identity and expression of the texture of images in [-1, 1]::
     expression = code - identity
 """
 
-import io
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +60,7 @@ _RENAMED = {
 #: Names of the attention's maps in diffusers 0.14, and now.
 _ATTENTION_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 _WANTED = f"Wanted the dict of state dicts {', '.join(_RENAMED)} that LatentFace's published program saves."
 
@@ -117,7 +115,7 @@ def load_published_latentface(path: str | os.PathLike) -> PublishedLatentFace:
             f"{shape.latent_size}; wanted equal sizes. The networks are not of one model."
         )
 
-    def filled(name: str, network: Network) -> Network:
+    def filled(name: str, network: _Network) -> _Network:
         return _filled(network, published_state(name, parts[name]), f"{path}, {name}")
 
     return PublishedLatentFace(
@@ -203,28 +201,15 @@ def _read(path: Path) -> dict[str, dict[str, Tensor]]:
         raise ModelFileError(f"{path} is no dict of state dicts. {_WANTED}")
     for part, state in parts.items():
         for name, value in state.items():
+            # A view may claim more numbers than the file holds; torch itself refuses a plain tensor that does.
             if not isinstance(name, str) or not isinstance(value, Tensor) or not value.is_contiguous():
                 raise ModelFileError(f"{path}: {part}.{name} is no plain tensor. {_WANTED}")
             if not value.is_floating_point() or not bool(value.isfinite().all()):
                 raise ModelFileError(f"{path}: {part}.{name} is not made of finite numbers. Get the file again.")
-    _refuse_made_up_numbers(parts, content, str(path))
     return parts
 
 
-def _refuse_made_up_numbers(parts: Mapping[str, Mapping[str, Tensor]], content: bytes, where: str) -> None:
-    """Refuse tensors that claim more numbers than the file has: torch makes the storage larger, with whatever is there.
-
-    Tensors may lie anywhere in a storage, and several in one.
-    """
-    storages = [value.untyped_storage() for state in parts.values() for value in state.values()]
-    claimed = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        held = sum(member.file_size for member in archive.infolist() if "/data/" in member.filename)
-    if claimed > held:
-        raise ModelFileError(f"{where} has tensors of {claimed} bytes but holds {held} bytes. Get the file again.")
-
-
-def _filled(network: Network, state: Mapping[str, Tensor], where: str) -> Network:
+def _filled(network: _Network, state: Mapping[str, Tensor], where: str) -> _Network:
     """The network with these parameters, all of them and no others."""
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("latent_range.")}
     for what, names in (("lacks", own.keys() - state.keys()), ("holds also", state.keys() - own.keys())):

@@ -11,8 +11,8 @@ from meshdisent.latentface.sequence_frames import mean_and_condition
 
 pytest.importorskip("diffusers", reason="needs the extra image")
 
-#: Inputs and results are stored in single precision; group norm over 4 numbers magnifies what was rounded off them.
-SINGLE = 1e-6
+#: Inputs and results are stored in single precision; differences are 4e-8.
+SINGLE = 1e-7
 RULES = {"ddim": "ddim", "d014": "published"}
 
 
@@ -65,9 +65,10 @@ def test_the_diffusion_is_the_published_one(golden_latentface, latentface_parame
         ours |= {f"{name}_clipcase_x_steps": steps, f"{name}_clipcase_pred_steps": predictions}
         assert 0.01 < (predictions.abs() > 1).double().mean() < 0.2
     reason = "the formula of the papers read literally, which is not what the weight is"
-    # Single precision in the library: the product of 1000 factors.
-    loose = {"alphas_cumprod": 1e-5, "betas": 1e-6}
-    arrays.check(ours, tolerance=SINGLE, loose=loose, exempt={"snr_literal64": reason})
+    loose = dict.fromkeys(("fwd_*", "loss_*", "d014_*", "ddim_*"), SINGLE)
+    # In single precision, as the library computes them, but of other versions of the library.
+    loose |= {"betas": 1e-6, "alphas_cumprod": 1e-6}
+    arrays.check(ours, tolerance=1e-12, loose=loose, exempt={"snr_literal64": reason})
 
 
 def parameters(arrays, model, state):
@@ -128,4 +129,4 @@ def test_single_precision_is_near(golden_latentface, latentface_parameters, name
     model, _ = filled(arrays, latentface_parameters, rule)
     noise, condition = (torch.from_numpy(arrays[key]) for key in ("fwd_x", "fwd_cond"))
     steps, _ = followed(model.float(), noise, condition)
-    np.testing.assert_allclose(steps[-1].numpy(), arrays[f"{name}_x_steps"][-1], rtol=0, atol=2e-4)
+    np.testing.assert_allclose(steps[-1].numpy(), arrays[f"{name}_x_steps"][-1], rtol=0, atol=2e-5)

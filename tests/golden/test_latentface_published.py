@@ -1,5 +1,7 @@
 """Opening the published format of LatentFace: a small file, and what the published program computed with it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from meshdisent.latentface.published import load_published_latentface
 
 pytest.importorskip("diffusers", reason="needs the extra image")
 
-#: Results are stored in single precision; noise and codes pass five calls of the denoiser.
-SINGLE = 1e-6
+#: Results are stored in single precision.
+SINGLE = 2e-7
 
 
 def test_the_opened_networks_compute_what_the_published_ones_do(golden_latentface, golden_latentface_path):
@@ -40,8 +42,6 @@ def test_the_opened_networks_compute_what_the_published_ones_do(golden_latentfac
 
 
 def with_rule(model, rule):
-    import dataclasses
-
     other = type(model)(dataclasses.replace(model.config, rule=rule)).double()
     other.load_state_dict(model.state_dict())
     return other
