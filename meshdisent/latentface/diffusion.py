@@ -173,6 +173,9 @@ class RepresentationDiffusion(IdentityModel):
     ) -> Float[Tensor, "batch latent"]:
         """Draw identity latents; gradients flow through unless the caller turns them off.
 
+        Noise from a generator depends on the place in the batch. Give noise that is the same for each latent where an
+        image's identity must not depend on the images beside it.
+
         Parameters
         ----------
         condition : Latents of images.
