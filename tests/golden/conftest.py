@@ -5,9 +5,11 @@ else the original in ``../shared``. A test reads its inputs from it, computes ev
 :meth:`Golden.check`, which fails for an array that is neither read, nor compared, nor exempt with a reason.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -149,3 +151,13 @@ def golden_latentface_path() -> Callable[[str], Path]:
 def golden_latentface(golden_latentface_path: Callable[[str], Path]) -> Callable[[str], Golden]:
     """Open a file of LatentFace's published arrays by its name without ``.npz``."""
     return lambda name: Golden(golden_latentface_path(f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def latentface_parameters() -> ModuleType:
+    """The recipe of the parameters of LatentFace's networks. See ``latentface_parameters.py`` beside this file."""
+    path = Path(__file__).with_name("latentface_parameters.py")
+    spec = importlib.util.spec_from_file_location("latentface_parameters", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

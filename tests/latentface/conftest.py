@@ -1,0 +1,9 @@
+"""Every test of LatentFace begins with the same random numbers."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(20)
