@@ -244,8 +244,8 @@ class ImageBatches:
         if alone:
             name = self.data.sequences[self.data.sequence[alone[0][0]]]
             raise DataError(
-                f"{where}: the sequence {name!r} has one training picture ({len(alone)} such sequences); wanted at least "
-                "two of each, because the mean of one tells nothing of what changes. Prepare the images without it."
+                f"{where}: the sequence {name!r} has one training picture ({len(alone)} such sequences); wanted at "
+                "least two of each, for the mean of one tells nothing of what changes. Prepare the images without it."
             )
         if not sequences:
             raise DataError(

@@ -16,13 +16,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from meshdisent.data.images.image_dataset import ImageDataset
-from meshdisent.errors import DataError, RecipeError, UsageError
+from meshdisent.errors import DataError, ModelFileError, RecipeError, UsageError
 from meshdisent.latentface.diffusion import RepresentationDiffusion, draw_noise
 from meshdisent.latentface.identity_encoder import IdentityEncoder
 from meshdisent.latentface.identity_model import IdentityModel
 from meshdisent.latentface.image_batches import ImageBatches, LatentBatch, Wanted
 from meshdisent.latentface.image_figures import image_figures, in_words
-from meshdisent.latentface.settings import LatentFaceConfig
+from meshdisent.latentface.published import PublishedLatentFace, load_published_latentface
+from meshdisent.latentface.reconstruction import SceneConfig
+from meshdisent.latentface.settings import LatentFaceConfig, StageOneConfig, StageTwoConfig
 from meshdisent.latentface.stage_one import Explanation, StageOne
 from meshdisent.morphable.tensor_file import whole
 from meshdisent.morphable.trainable import BatchSupply, Phase, Player, Trainable
@@ -292,3 +294,42 @@ class LatentFace(Trainable):
     def open_data(cls, path: str | os.PathLike) -> ImageDataset:
         """Open prepared pictures, an ``images.h5``."""
         return ImageDataset.open(path)
+
+
+def load_latentface(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> LatentFace:
+    """Open a model of pictures: a model file, run folder or zoo name, or LatentFace's published checkpoint (``.pth``).
+
+    Raises
+    ------
+    ModelFileError : If there is no such model, the file is damaged, or it is a model of scans.
+    """
+    from meshdisent.morphable.model_file import load
+
+    if str(path_or_name).endswith(".pth"):
+        return from_published(load_published_latentface(path_or_name)).to(device).eval()
+    model = load(path_or_name, device)
+    if not isinstance(model, LatentFace):
+        raise ModelFileError(
+            f"{path_or_name} is a {type(model).__name__}, a model of scans; wanted a LatentFace, a model of pictures. "
+            "`meshdisent models` lists both."
+        )
+    return model
+
+
+def from_published(published: PublishedLatentFace) -> LatentFace:
+    """The published networks as a LatentFace, with the settings of the published program."""
+    diffusion = published.identity_texture.config
+    config = LatentFaceConfig(
+        networks=published.config,
+        scene=SceneConfig(samples=2, shift=0.5),
+        stage_one=StageOneConfig(features="none", perceptual=0.0),
+        stage_two=StageTwoConfig(method="diffusion", diffusion=diffusion),
+        stage_one_steps=1,
+    )
+    model = LatentFace(config)
+    one = model.stage_one
+    for name in ("shape", "texture", "light", "view", "confidence"):
+        getattr(one, name).load_state_dict(getattr(published, name).state_dict())
+    model.identities["texture"].load_state_dict(published.identity_texture.state_dict())
+    model.identities["shape"].load_state_dict(published.identity_shape.state_dict())
+    return model.eval()

@@ -34,6 +34,7 @@ class SceneConfig:
         looks at pixel centers once.
     has_light, has_view, has_depth, has_albedo : Without one, the ablation of the paper (table 6): light is even, the
         head frontal, the surface flat, or the skin of one middle gray.
+    unit_mm : Millimeters of a unit; 1000 for faces rendered here. What photographs leave open is how large a face is.
     """
 
     field_of_view: float = 10.0
@@ -51,6 +52,7 @@ class SceneConfig:
     has_view: bool = True
     has_depth: bool = True
     has_albedo: bool = True
+    unit_mm: float = 1000.0
 
     def __post_init__(self) -> None:
         if not 0 < self.nearest < self.farthest:
@@ -59,7 +61,7 @@ class SceneConfig:
             )
         if not 0 < self.field_of_view < 180:
             raise RecipeError(f"scene.field_of_view is {self.field_of_view}; wanted degrees between 0 and 180.")
-        for name, lowest in (("samples", 1), ("border_width", 0), ("room", 0)):
+        for name, lowest in (("samples", 1), ("border_width", 0), ("room", 0), ("unit_mm", 1e-9)):
             if getattr(self, name) < lowest:
                 raise RecipeError(f"scene.{name} is {getattr(self, name)}; wanted at least {lowest}.")
 
@@ -155,20 +157,12 @@ def show(
     scene: SceneConfig,
 ) -> Reconstruction:
     """Light frontal faces and turn them into views; the second half are the mirror images of the first."""
-    camera = scene.camera(depth.shape[-1])
-    normals = depth_normals(depth, camera)
+    normals = depth_normals(depth, scene.camera(depth.shape[-1]))
     shade = shading(normals, light)
     frontal = lit(albedo, shade)
-    spare = scene.room * (scene.farthest - scene.nearest)
-    limit = scene.farthest + spare
-    moved = view.apply(depth_points(depth, camera))
-    drawn = surface_depth(moved, camera, samples=scene.samples, shift=scene.shift)
-    view_depth = drawn.clamp(scene.nearest - spare, limit)
-    # Each pixel of the view asks the frontal face for its color.
-    grid = normalized(camera.project(view.undo(depth_points(view_depth, camera))), camera)
-    is_face = (view_depth < limit).to(depth.dtype).detach()
+    view_depth, picture, is_face = turned(depth, frontal, view, scene)
     first, second = is_face.chunk(2)
-    mask = (first * second)[:, None]
+    mask = first * second
     return Reconstruction(
         depth=depth,
         normals=normals,
@@ -177,6 +171,29 @@ def show(
         frontal=frontal,
         view=view,
         view_depth=view_depth,
-        picture=sample_picture(frontal, grid) * mask.repeat(2, 1, 1, 1),
+        picture=picture * mask.repeat(2, 1, 1, 1),
         mask=mask,
     )
+
+
+def turned(
+    depth: Float[Tensor, "batch height width"],
+    frontal: Float[Tensor, "batch channel height width"],
+    view: View,
+    scene: SceneConfig,
+) -> tuple[
+    Float[Tensor, "batch height width"],
+    Float[Tensor, "batch channel height width"],
+    Float[Tensor, "batch 1 height width"],
+]:
+    """Depth and picture of frontal faces in another view, and where it sees them (1, else 0, without gradient)."""
+    camera = scene.camera(depth.shape[-1])
+    spare = scene.room * (scene.farthest - scene.nearest)
+    limit = scene.farthest + spare
+    moved = view.apply(depth_points(depth, camera))
+    drawn = surface_depth(moved, camera, samples=scene.samples, shift=scene.shift)
+    view_depth = drawn.clamp(scene.nearest - spare, limit)
+    # Each pixel of the view asks the frontal face for its color.
+    grid = normalized(camera.project(view.undo(depth_points(view_depth, camera))), camera)
+    is_face = (view_depth < limit).to(depth.dtype).detach()[:, None]
+    return view_depth, sample_picture(frontal, grid), is_face

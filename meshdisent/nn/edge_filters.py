@@ -1,6 +1,6 @@
 """Features of pictures that need no weights: contrast along edges, at two scales and four directions.
 
-Derivatives of Gaussians across four directions, their magnitude, smoothed: what a first layer of a scattering network
+Derivatives of Gaussians across four directions, their magnitude, averaged: what a first layer of a scattering network
 computes (Bruna and Mallat 2013). A picture that is a little off in place or light has nearly the same features, and one
 whose edges lie elsewhere has not; that is what a perceptual loss is for where no trained network is at hand.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Width of the Gaussians in pixels, and directions of each.
+#: Widths of the Gaussians in pixels, and directions of each.
 _SCALES, _DIRECTIONS = (1.0, 2.0), 4
 
 
@@ -25,31 +25,34 @@ class EdgeFilters(nn.Module):
     torch.Size([2, 24, 16, 16])
     """
 
+    feature_size = 3 * len(_SCALES) * _DIRECTIONS
+
     def __init__(self) -> None:
         super().__init__()
-        self.kernels: Tensor
-        kernels = torch.cat([_derivatives(scale, _DIRECTIONS) for scale in _SCALES])
-        self.register_buffer("kernels", kernels[:, None], persistent=False)
-        self.feature_size = 3 * len(kernels)
+        angles = torch.arange(_DIRECTIONS) * math.pi / _DIRECTIONS
+        self.directions: Tensor
+        self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], 1), persistent=False)
 
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch feature h w"]:
         """Features (B, 24, H/4, W/4)."""
         batch, _, height, width = pictures.shape
-        reach = self.kernels.shape[-1] // 2
-        padded = functional.pad(pictures.reshape(-1, 1, height, width), (reach,) * 4, mode="reflect")
-        edges = functional.conv2d(padded, self.kernels)
+        slopes = torch.cat([_slopes(pictures.reshape(-1, 1, height, width), scale) for scale in _SCALES])
+        # A derivative across any direction is a mix of those across two.
+        edges = torch.einsum("dc,nchw->ndhw", self.directions, slopes)
         # Smooth where it is 0, so that a flat picture has a gradient.
-        strength = (edges.square() + 1e-4).sqrt() - 1e-2
-        return functional.avg_pool2d(strength, 4).reshape(batch, -1, height // 4, width // 4)
+        strength = functional.avg_pool2d((edges.square() + 1e-4).sqrt() - 1e-2, 4)
+        parts = strength.reshape(len(_SCALES), batch, -1, height // 4, width // 4)
+        return parts.transpose(0, 1).flatten(1, 2)
 
 
-def _derivatives(scale: float, directions: int) -> Float[Tensor, "direction size size"]:
-    """Derivatives of a Gaussian across some directions, of sum 0; a step of height 1 across gives 1 at its middle."""
-    reach = math.ceil(2.5 * max(_SCALES))
-    down, across = torch.meshgrid(*[torch.arange(-reach, reach + 1.0)] * 2, indexing="ij")
-    blur = torch.exp(-(down.square() + across.square()) / (2 * scale * scale))
-    angles = torch.arange(directions) * math.pi / directions
-    slopes = angles.cos()[:, None, None] * across + angles.sin()[:, None, None] * down
-    kernels = slopes * blur
-    # Over one half of the plane the kernel sums up to the answer to a step of height 1.
-    return kernels / kernels.clamp(min=0).sum((1, 2), keepdim=True)
+def _slopes(pictures: Float[Tensor, "picture 1 height width"], scale: float) -> Float[Tensor, "picture 2 height width"]:
+    """Steps of blurred pictures across and down, in colors: a step of height 1 across gives 1 at its middle."""
+    reach = math.ceil(2.5 * scale)
+    at = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
+    blur = torch.exp(-at.square() / (2 * scale * scale))
+    slope = at * blur
+    blur, slope = blur / blur.sum(), slope / slope.clamp(min=0).sum()
+    padded = functional.pad(pictures, (reach,) * 4, mode="reflect")
+    across = functional.conv2d(padded, torch.stack([slope, blur])[:, None, None])  # slope, then blur, along rows
+    down = torch.stack([blur, slope])[:, None, :, None]
+    return functional.conv2d(across, down, groups=2)

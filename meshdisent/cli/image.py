@@ -1,0 +1,178 @@
+"""``meshdisent image MODEL IMAGE... --out DIR``: photographs to depth, albedo, light, view, and a mesh."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+from meshdisent.errors import DataError, MeshdisentError, UsageError
+from meshdisent.files import refuse_existing, writing_folder
+
+if TYPE_CHECKING:
+    from meshdisent.latentface.face_views import FaceViews
+    from meshdisent.latentface.latentface import LatentFace
+
+#: Degrees about the vertical axis of the views that the sheet shows.
+TURNS = (-40.0, -20.0, 20.0, 40.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Explain photographs of faces: depth, skin, light, view, who it is, and the face as a mesh with a texture.
+
+    For example: meshdisent image run photo.jpg --out photo --box 120 80 480 440
+
+    Without --box and --detector the whole picture is taken as the face. A photograph that cannot be used is named and
+    left out; the exit code is then 3, and the others are written.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A run folder, a model file, or a name that `meshdisent models` lists."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    """Photographs (JPEG, PNG)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for meshes and pictures, a folder a photograph."""
+    box: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="LEFT TOP RIGHT BOTTOM")] = None
+    """Where the face is, pixels; of all photographs."""
+    detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Find the face with mediapipe: its face_landmarker.task."""
+    seed: int = 0
+    """Of the noise that identities are drawn from."""
+    draws: int = 1
+    """Take the mean identity of so many draws."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    given = tyro.cli(Arguments, args=arguments, prog="meshdisent image", config=(tyro.conf.FlagCreatePairsOff,))
+    refuse_existing(given.out, given.overwrite)
+    if given.box is not None and given.detector is not None:
+        raise UsageError("--box and --detector both say where the face is; give one of them.")
+    from meshdisent.latentface.latentface import load_latentface
+
+    model = load_latentface(given.model)
+    crops, left_out = _read(given, model.image_size)
+    names = _names(list(crops))
+    with writing_folder(given.out, given.overwrite) as folder:
+        for (path, pixels), name in zip(crops.items(), names, strict=True):
+            _write(model, pixels, folder / name, path.name, given)
+    what = f"{len(crops)} photograph{'s' if len(crops) > 1 else ''}"
+    print(f"{given.out}: {what}, each with sheet.png, pictures, face.obj, face.glb and face.json")
+    return 3 if left_out else 0
+
+
+def _read(given: Arguments, size: int) -> tuple[dict[Path, np.ndarray], int]:
+    """The faces of the photographs that can be used, and how many cannot."""
+    from meshdisent.data.images.image_reading import read_photo
+    from meshdisent.latentface.crop import cropped, detected_box
+
+    if given.box is None and given.detector is None:
+        print("No --box and no --detector: each picture is taken as the face itself.", file=sys.stderr)
+    crops: dict[Path, np.ndarray] = {}
+    failed: list[str] = []
+    for path in given.images:
+        try:
+            photo = read_photo(path)
+            box = given.box if given.detector is None else detected_box(photo, given.detector, str(path))
+            crops[path] = cropped(photo, size, box, str(path))
+        except UsageError:
+            raise
+        except MeshdisentError as error:
+            failed.append(" ".join(str(error).split()))
+    for message in failed:
+        print(f"left out: {message}", file=sys.stderr)
+    if not crops:
+        raise DataError(f"No photograph could be used. The first: {failed[0]}")
+    return crops, len(failed)
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """A folder name for each photograph: its own, numbered where two have the same."""
+    names: list[str] = []
+    for path in paths:
+        name, number = path.stem, 2
+        while name in names:
+            name, number = f"{path.stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, given: Arguments) -> None:
+    import torch
+
+    from meshdisent.export.textured import write_textured_glb, write_textured_obj
+    from meshdisent.latentface.face_views import face_mesh, look
+    from meshdisent.show.pictures import write_png
+    from meshdisent.show.sheets import sheet
+
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(model.like) / 255
+    seen = look(model, image, seed=given.seed, draws=given.draws)
+    folder.mkdir()
+    pictures = _pictures(model, image, seen)
+    for name, picture in pictures.items():
+        write_png(folder / f"{name.replace(' ', '-')}.png", picture)
+    scene = model.config.scene
+    depth = seen.depth[0].double().cpu().numpy()
+    camera = scene.camera(model.image_size)
+    mesh = face_mesh(depth, camera, unit_mm=scene.unit_mm, middle=scene.middle, border=scene.border_width)
+    write_textured_obj(mesh, pictures["albedo"], folder / "face.obj")
+    write_textured_glb(mesh, pictures["albedo"], folder / "face.glb")
+    (folder / "face.json").write_text(json.dumps(_numbers(seen), indent=2) + "\n", encoding="utf-8")
+    large = {
+        name: np.kron(picture, np.ones((192 // len(picture) or 1,) * 2 + (1,), np.uint8))
+        for name, picture in pictures.items()
+    }
+    names = list(large)
+    rows = [names[start : start + 4] for start in range(0, len(names), 4)]
+    page = sheet([[large[name] for name in row] for row in rows], title=title, below=rows)
+    write_png(folder / "sheet.png", page)
+
+
+def _pictures(model: "LatentFace", image: Any, seen: "FaceViews") -> dict[str, np.ndarray]:
+    """Everything that is shown, (S, S, 3) uint8 by name."""
+    import torch
+
+    from meshdisent.latentface.face_views import front_light, relit, reposed
+
+    scene = model.config.scene
+    relief = (scene.farthest - seen.depth) / (scene.farthest - scene.nearest)
+    gray = relit(model, seen.depth, torch.full_like(seen.albedo, 0.75), front_light(1, seen.depth))
+    colors = {
+        "photo": image,
+        "rebuilt": seen.rebuilt * seen.mask + (1 - seen.mask),
+        "frontal": seen.frontal,
+        "albedo": seen.albedo,
+        "depth": relief[:, None].expand(-1, 3, -1, -1).clamp(0, 1),
+        "normals": (seen.normals * seen.normals.new_tensor([1, -1, -1]) / 2 + 0.5).permute(0, 3, 1, 2),
+        "shape": gray,
+    }
+    if seen.identity is not None:
+        colors["identity"] = seen.identity
+    for turn in TURNS:
+        angles = torch.zeros_like(seen.angles)
+        angles[:, 1] = np.deg2rad(turn)
+        side = "left" if turn < 0 else "right"
+        colors[f"turned {side} {abs(turn):.0f}"] = reposed(model, seen.depth, seen.frontal, angles)
+    return {name: (255 * value[0]).round().byte().permute(1, 2, 0).cpu().numpy() for name, value in colors.items()}
+
+
+def _numbers(seen: "FaceViews") -> dict[str, Any]:
+    """Light, view and codes as plain numbers."""
+    angles = seen.angles[0].double()
+    numbers: dict[str, Any] = {
+        "light": {
+            "ambient": float(seen.light.ambient[0]),
+            "diffuse": float(seen.light.diffuse[0]),
+            "direction": seen.light.direction[0].tolist(),
+        },
+        "view": {"degrees": angles[:3].rad2deg().tolist(), "moves": angles[3:].tolist()},
+    }
+    if seen.codes is not None:
+        numbers["codes"] = {name: value[0].tolist() for name, value in vars(seen.codes).items()}
+    return numbers
