@@ -1,4 +1,4 @@
-"""The square of a photograph that a LatentFace looks at: from a box, from landmarks, found by mediapipe, or all of it."""
+"""The square of a photograph that a LatentFace looks at: from a box or landmarks, found by mediapipe, or all of it."""
 
 import os
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ def face_box(landmarks: Float[np.ndarray, "landmark 2"]) -> Box:
     """
     if len(landmarks) < 3 or not np.isfinite(landmarks).all() or not (np.ptp(landmarks, axis=0) > 0).all():
         raise DataError(
-            f"{len(landmarks)} landmarks were given, not all apart and finite; wanted at least three points on the face, "
-            "such as eyes and mouth, in pixels."
+            f"{len(landmarks)} landmarks were given, not all apart and finite; wanted at least three points on the "
+            "face, such as eyes and mouth, in pixels."
         )
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     return detector_box(0, 0, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
@@ -71,13 +71,13 @@ def detected_box(photo: UInt8[np.ndarray, "height width 3"], model_file: str | o
         from mediapipe.tasks.python import vision
     except ImportError as error:
         raise UsageError(
-            "--detector needs the package mediapipe, which is not installed; wanted `pip install mediapipe`, or the face's "
-            "place as --box LEFT TOP RIGHT BOTTOM."
+            "--detector needs the package mediapipe, which is not installed; wanted `pip install mediapipe`, or the "
+            "face's place as --box LEFT TOP RIGHT BOTTOM."
         ) from error
     if not Path(model_file).is_file():
         raise UsageError(
-            f"{model_file} is no file; wanted mediapipe's face_landmarker.task, which is published on its site and never "
-            "fetched from here."
+            f"{model_file} is no file; wanted mediapipe's face_landmarker.task, which is published on its site and "
+            "never fetched from here."
         )
     options = vision.FaceLandmarkerOptions(
         base_options=tasks.BaseOptions(model_asset_path=str(model_file)), num_faces=8

@@ -146,6 +146,7 @@ class LatentFace(Trainable):
         DataError : If the pictures have another size.
         RecipeError : If the model to start from is another one.
         """
+        config.check_stages()
         if data.image_size != config.networks.image_size:
             raise DataError(
                 f"{data.path or 'The dataset'} has pictures of {data.image_size} pixels; the recipe wants "
@@ -324,7 +325,6 @@ def from_published(published: PublishedLatentFace) -> LatentFace:
         scene=SceneConfig(samples=2, shift=0.5),
         stage_one=StageOneConfig(features="none", perceptual=0.0),
         stage_two=StageTwoConfig(method="diffusion", diffusion=diffusion),
-        stage_one_steps=1,
     )
     model = LatentFace(config)
     one = model.stage_one

@@ -100,6 +100,9 @@ class LatentFaceConfig:
                     f"stage_two.{name}.latent_size is {config.latent_size}, networks.code_size {code_size}; wanted the "
                     "same number."
                 )
+
+    def check_stages(self) -> None:
+        """Raise :class:`RecipeError` unless it is clear where stage two starts from; asked before training."""
         if self.stage_two.method == "none":
             if self.stage_one_steps is not None or self.start is not None:
                 raise RecipeError("stage_one_steps or start is given, but stage_two.method is none; take them out.")
