@@ -121,38 +121,20 @@ def prepare_images(
     check_crop(crop)
     check_workers(workers)
     listing = _first_subjects(find_images(chosen, root), subjects)
-    records = _with_splits(_with_boxes(listing.records, crop, boxes, root), seed)
     if strict and listing.rejected:
-        raise DataError(_refusal(listing.rejected[0], None))
+        raise DataError(_refusal(listing.rejected[0]))
+    records = _with_splits(_with_boxes(listing.records, crop, boxes, root), seed)
     settings = _settings(chosen, crop=crop, boxes=boxes, subjects=subjects, seed=seed)
+    process_count = workers or min(core_count(), 1 + len(records) // _IMAGES_PER_WORKER)
     with ImageWriter(out, size, attributes=settings, overwrite=overwrite) as writer:
-        process_count = workers or min(core_count(), 1 + len(records) // _IMAGES_PER_WORKER)
-        kept, rejected = _read_all(writer, records, crop, size, process_count, strict, progress)
-        rejected = [*listing.rejected, *rejected]
+        kept, unreadable = _read_all(writer, records, crop, process_count, strict, progress)
+        rejected = (*listing.rejected, *unreadable)
         write_rejected(out, rejected)
         if not kept:
-            raise DataError(
-                f"None of {len(records)} images is usable; the first, {_refusal(rejected[0], out)}"
-                if rejected
-                else f"{root} holds no image that the layout {chosen.name} takes. Check the folder."
-            )
+            raise DataError(_nothing_left(root, chosen, rejected, out))
         labels, lost = _labels(listing, records, kept)
         writer.finish(labels)
-    return ImagePreparation(
-        path=str(out),
-        images=len(labels),
-        subjects=len(labels.subjects),
-        expressions=len(labels.expressions),
-        sequences=len(labels.sequences),
-        pairs=0 if labels.pairs is None else len(labels.pairs),
-        splits={name: int((labels.split == k).sum()) for k, name in enumerate(SPLITS)},
-        lists={name: len(rows) for name, rows in labels.lists.items()},
-        rejected=tuple(rejected),
-        rejected_path=str(rejected_path(out)),
-        passed_over=dict(listing.passed_over),
-        remarks=(*listing.remarks, *lost),
-        seconds=time.monotonic() - started,
-    )
+    return _report(out, labels, listing, rejected, lost, time.monotonic() - started)
 
 
 def _layout(layout: str | ImageLayout) -> ImageLayout:
@@ -219,7 +201,6 @@ def _read_all(
     writer: ImageWriter,
     records: Sequence[ImageRecord],
     crop: str,
-    size: int,
     workers: int,
     strict: bool,
     progress: bool,
@@ -228,12 +209,12 @@ def _read_all(
     kept: list[int] = []
     rejected: list[Rejection] = []
     batches = list(_batches(records))
-    read = functools.partial(read_crops, crop=crop, size=size)
+    read = functools.partial(read_crops, crop=crop, size=writer.image_size)
     first = 0
     with tqdm(total=len(records), unit=" images", desc="prepare", file=sys.stderr, disable=not progress) as bar:
         for batch, (pixels, places, refused) in zip(batches, map_in_order(read, batches, workers), strict=True):
             if strict and refused:
-                raise DataError(_refusal(refused[0], None))
+                raise DataError(_refusal(refused[0]))
             writer.append(pixels)
             kept += [first + place for place in places]
             rejected += refused
@@ -283,9 +264,42 @@ def _labels(
     return labels, lost
 
 
-def _refusal(rejection: Rejection, out: Path | None) -> str:
-    listed = f" {rejected_path(out)} lists the reason for each." if out is not None else ""
-    return f"{rejection.source}: {rejection.reason}.{listed}"
+def _report(
+    out: Path,
+    labels: ImageLabels,
+    listing: ImageListing,
+    rejected: tuple[Rejection, ...],
+    lost: Sequence[str],
+    seconds: float,
+) -> ImagePreparation:
+    return ImagePreparation(
+        path=str(out),
+        images=len(labels),
+        subjects=len(labels.subjects),
+        expressions=len(labels.expressions),
+        sequences=len(labels.sequences),
+        pairs=0 if labels.pairs is None else len(labels.pairs),
+        splits={name: int((labels.split == k).sum()) for k, name in enumerate(SPLITS)},
+        lists={name: len(rows) for name, rows in labels.lists.items()},
+        rejected=rejected,
+        rejected_path=str(rejected_path(out)),
+        passed_over=dict(listing.passed_over),
+        remarks=(*listing.remarks, *lost),
+        seconds=seconds,
+    )
+
+
+def _refusal(rejection: Rejection) -> str:
+    return f"{rejection.source}: {rejection.reason}. Mend it or take it out, or prepare without strict."
+
+
+def _nothing_left(root: Path, layout: ImageLayout, rejected: Sequence[Rejection], out: Path) -> str:
+    if not rejected:
+        return f"{root} holds no image that the layout {layout.name} takes. Check the folder."
+    return (
+        f"None of {len(rejected)} images is usable; the first, {rejected[0].source}: {rejected[0].reason}. "
+        f"{rejected_path(out)} lists the reason for each."
+    )
 
 
 def _settings(layout: ImageLayout, **given: Any) -> dict[str, str | int | float | bool]:

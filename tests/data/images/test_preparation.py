@@ -223,9 +223,15 @@ def test_a_large_preparation_holds_one_block(album, tmp_path, monkeypatch):
     monkeypatch.setattr(
         preparation.ImageWriter, "append", lambda self, pixels: (sizes.append(len(pixels)), append(self, pixels))
     )
-    album(*(f"a/{k}.jpg" for k in range(150)), size=(6, 6))
+    names = [f"{name}/{k}.png" for name, count in (("a", 100), ("b", 50)) for k in range(count)]
+    album(*names, size=(6, 6))
+    album.cut("a/3.png")
     prepare_images("folder", album.root, tmp_path / "a.h5", size=4)
-    assert sizes == [64, 64, 22]
+    assert sizes == [63, 64, 22]
+    images = ImageDataset.open(tmp_path / "a.h5")
+    names.remove("a/3.png")
+    assert [images.subjects[k] for k in images.subject] == [name[0] for name in names]
+    assert images.pixels()[:, 0, 0].tolist() == [list(album.colors[name]) for name in names]
 
 
 def test_the_file_is_read_by_h5py_alone(people, tmp_path):
