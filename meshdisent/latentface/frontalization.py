@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshdisent.errors import DataError
+from meshdisent.latentface.feature_distance import cosine_distance, euclidean_distance
 
 Images = Float[Tensor, "image 3 height width"]
 #: (n, 3, S, S) images from 0 to 1 -> (n, D) embeddings.
@@ -73,14 +74,7 @@ def frontalization_distance(
     cosines, distances = [], []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        pair = (embedding(images[part]).double(), embedding(frontalized[part]).double())
-        lengths = torch.stack([codes.norm(dim=1) for codes in pair])  # (2, n)
-        wrong = ~(torch.isfinite(lengths) & (lengths > 0)).all(dim=0)
-        if wrong.any():
-            raise DataError(
-                f"The embedding of image {start + int(torch.nonzero(wrong)[0])} or of its frontal view has no length, "
-                "or is not finite; wanted a direction. Leave the image out."
-            )
-        cosines.append(1 - (pair[0] * pair[1]).sum(dim=1) / lengths.prod(dim=0))
-        distances.append((pair[0] - pair[1]).norm(dim=1))
+        pair = embedding(images[part]), embedding(frontalized[part])
+        cosines.append(cosine_distance(*pair))
+        distances.append(euclidean_distance(*pair))
     return FrontalizationDistance(cosine=torch.cat(cosines), euclidean=torch.cat(distances))

@@ -51,8 +51,8 @@ class TestFrontalization:
 
     def test_embeddings_without_a_direction_are_named(self):
         first, second = self.images((1.0, 0), (1.0, 0)), self.images((1.0, 0), (0, 0))
-        with pytest.raises(DataError, match=r"The embedding of image 1 or of its frontal view has no length"):
-            frontalization_distance(self.embed, first, second, batch_size=1)
+        with pytest.raises(DataError, match=r"A vector of pair 1 has no length, or is not finite"):
+            frontalization_distance(self.embed, first, second)
         with pytest.raises(DataError, match=r"2 images and 1 frontal views"):
             frontalization_distance(self.embed, first, second[:1])
         with pytest.raises(DataError, match=r"0 images and 0"):
