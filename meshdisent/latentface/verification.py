@@ -165,7 +165,7 @@ def verify_threshold(
     Parameters
     ----------
     distance : (P,) Of the identities of the two images; the paper does not say which. A cosine or a Euclidean one
-        comes from ``feature_distance.py``, the identities from :func:`~meshdisent.latentface.features.identity_features`.
+        comes from ``feature_distance.py``, the identities from ``features.identity_features``.
     is_same, fold : (P,) As in :func:`verify_linear`.
 
     Raises

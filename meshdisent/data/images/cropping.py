@@ -4,8 +4,8 @@ A box is left, top, right, bottom in pixels; pixel k reaches from k to k + 1, so
 height. A box may reach over the border: the border's pixels are repeated.
 
 Sources: the given boxes of CelebA (as released with Unsup3D) and AffectNet; Unsup3D's demo for faces that a detector
-found (:func:`detector_box`); the largest square in the middle, and the whole image, for images that are aligned. Unsup3D
-stores CelebA at 128 pixels and shrinks that to 64; we go to the final size in one step, as the other data sets do.
+found (:func:`detector_box`); the largest square in the middle, and the whole image, for images that are aligned.
+Unsup3D stores CelebA at 128 pixels and shrinks that to 64; we go to the final size in one step, here as everywhere.
 """
 
 import math
