@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sparse
 from jaxtyping import Bool, Float, Float32, Int
 
+from meshdisent.data.checked_file import size_on_disk
 from meshdisent.data.faces_file import (
     blocks,
     damage_as_error,
@@ -24,7 +25,6 @@ from meshdisent.data.faces_file import (
     read_scans,
     read_vertices_hash,
     refuse_if_cut,
-    size_on_disk,
 )
 from meshdisent.data.faces_writer import Attribute, DatasetWriter, FullResolution, Transforms, hash_vertices
 from meshdisent.data.labels import SPLITS, UNKNOWN, Labels, split_index

@@ -4,7 +4,6 @@ Read, check against the template, decimate with one linear map, align where the 
 training scans aside, split. A scan that cannot be used is listed with its reason, and the rest goes on.
 """
 
-import csv
 import dataclasses
 import functools
 import json
@@ -28,11 +27,12 @@ from meshdisent.data.layouts.base import Layout, Listing, Rejection, ScanRecord
 from meshdisent.data.layouts.recognition import find_scans
 from meshdisent.data.neutral_frame import check_neutrals, to_neutral_frame
 from meshdisent.data.outliers import drop_unlikely
+from meshdisent.data.rejected_list import rejected_path, write_rejected
 from meshdisent.data.splits import split_scans
 from meshdisent.data.target import Target, choose_target, stable_vertices
-from meshdisent.data.workers import map_in_order
+from meshdisent.data.workers import check_workers, core_count, map_in_order
 from meshdisent.errors import DataError, UsageError
-from meshdisent.files import refuse_existing, writing
+from meshdisent.files import refuse_existing
 from meshdisent.mesh.alignment import align as align_points
 
 Alignment = Literal["none", "rigid", "similarity", "neutral-first"]
@@ -131,11 +131,11 @@ def prepare(
         kept = _read_all(
             writer, layout, listing, target, anchors, seed, workers or _worker_count(len(listing.records)), progress
         )
-        _write_rejected(out, kept.rejected)
+        write_rejected(out, kept.rejected)
         if not len(writer):
             raise DataError(
                 f"None of {len(split)} scans is usable; the first, {kept.rejected[0].source}: "
-                f"{kept.rejected[0].reason}. {_rejected_path(out)} lists the reason for each."
+                f"{kept.rejected[0].reason}. {rejected_path(out)} lists the reason for each."
             )
         labels = _labels(listing, kept.places, split, layout.neutral)
         transforms = None
@@ -156,7 +156,7 @@ def prepare(
         vertices=target.topology.vertex_count,
         full_vertices=target.full.vertex_count,
         rejected=tuple(kept.rejected),
-        rejected_path=str(_rejected_path(out)),
+        rejected_path=str(rejected_path(out)),
         passed_over=dict(listing.passed_over),
         remarks=listing.remarks,
         seconds=time.monotonic() - started,
@@ -303,12 +303,8 @@ def _set_aside_unlikely(writer: DatasetWriter, labels: Labels, share: float) -> 
     return dataclasses.replace(labels, split=split)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _worker_count(scan_count: int) -> int:
-    return min(_cores(), 1 + scan_count // _SCANS_PER_WORKER)
+    return min(core_count(), 1 + scan_count // _SCANS_PER_WORKER)
 
 
 def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, workers: int | None) -> None:
@@ -318,13 +314,7 @@ def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, 
         raise UsageError(f"--drop is {drop}; wanted a share from 0 to below 1, such as 0.05.")
     if stable is not None and align == "none":
         raise UsageError(f"--stable {stable} was given without an alignment; give --align rigid or similarity too.")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers is {workers}; wanted at least 1.")
-    if workers is not None and workers > _cores():
-        raise UsageError(
-            f"--workers is {workers}, and {_cores()} cores are at hand: more would only take turns, and memory. "
-            "Give at most one a core, or leave it out for that."
-        )
+    check_workers(workers)
 
 
 def _settings(layout: Layout, *given: Any) -> dict[str, str | int | float | bool]:
@@ -337,22 +327,3 @@ def _settings(layout: Layout, *given: Any) -> dict[str, str | int | float | bool
         "settings": json.dumps(settings, default=str),
         "made_by": f"meshdisent {__version__}",
     }
-
-
-def _rejected_path(out: Path) -> Path:
-    return out.with_name(f"{out.stem}.rejected.csv")
-
-
-def _write_rejected(out: Path, rejected: Sequence[Rejection]) -> None:
-    """List what was left out; a list from an earlier run goes away, since it would speak of other scans."""
-    path = _rejected_path(out)
-    if not rejected:
-        path.unlink(missing_ok=True)
-        return
-    with (
-        writing(path, overwrite=True) as aside,
-        aside.open("w", newline="", encoding="utf-8", errors="replace") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(["path", "reason"])
-        table.writerows((rejection.source, rejection.reason) for rejection in rejected)

@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
-from meshdisent.errors import MeshdisentError
+from meshdisent.errors import MeshdisentError, UsageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -55,6 +56,22 @@ def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], work
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise :class:`UsageError` for a number of processes that makes no sense; None is one a core."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}; wanted at least 1.")
+    if workers is not None and workers > core_count():
+        raise UsageError(
+            f"--workers is {workers}, and {core_count()} cores are at hand: more would only take turns, and memory. "
+            "Give at most one a core, or leave it out for that."
+        )
 
 
 @contextmanager

@@ -19,7 +19,8 @@ a (:func:`spread_a`); on BU-3DFE its predictions are first brought onto the trut
 The rooms: :mod:`~meshdisent.metrics.distances` and :mod:`~meshdisent.metrics.spreads` (mm),
 :mod:`~meshdisent.metrics.intervals` (how sure a figure is), :mod:`~meshdisent.metrics.leakage`,
 :mod:`~meshdisent.metrics.recognition`, :mod:`~meshdisent.metrics.factors` (DCI, SAP, MIG) and
-:mod:`~meshdisent.metrics.shape_models` (specificity, compactness).
+:mod:`~meshdisent.metrics.shape_models` (specificity, compactness). What is of images is imported from its own
+file: :mod:`~meshdisent.metrics.depth` (SIDE, MAD) and :mod:`~meshdisent.metrics.classification` (accuracy, F1).
 """
 
 from meshdisent.metrics.distances import (

@@ -48,12 +48,12 @@ def recognize(folders: Sequence[Path]) -> str | None:
     signs = {name: layout.sign for name, layout in LAYOUTS.items() if layout.sign is not None}
     votes: Counter[str] = Counter()
     for folder in folders:
-        for path in _some_files(folder):
+        for path in some_files(folder):
             votes.update(name for name, sign in signs.items() if sign.search(path))
     return votes.most_common(1)[0][0] if votes else None
 
 
-def _some_files(folder: Path) -> Iterator[str]:
+def some_files(folder: Path) -> Iterator[str]:
     """A few files of each folder, breadth first, as whole paths with slashes."""
     waiting, count = [(folder.absolute(), 0)], 0
     while waiting and count < _MOST_FILES:
