@@ -54,7 +54,9 @@ def write_textured_glb(
     shown = trimesh.Trimesh(mesh.vertices / 1000, mesh.faces, visual=visual, process=False)
     glb = Path(path).with_suffix(".glb")
     with writing(glb, overwrite) as aside:
-        aside.write_bytes(shown.export(file_type="glb"))
+        content = shown.export(file_type="glb")
+        assert isinstance(content, bytes)
+        aside.write_bytes(content)
     return glb
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -111,21 +110,31 @@ def write_faces(
     """
     truth = ("depth", "normal", "albedo", "mask", "light", "view")
     attributes = {"rendered": type(people).__name__} | {k: v for k, v in asdict(config).items() if k != "size"}
-    columns: dict[str, list[Any]] = {name: [] for name in ("subjects", "expressions", "sequences", "frames", "splits")}
-    splits = config.splits()
+    subjects: list[str] = []
+    expressions: list[str | None] = []
+    sequences: list[str] = []
+    frames: list[int] = []
     with ImageWriter(out, config.size, truth=truth, attributes=attributes, overwrite=overwrite) as writer:
         bar = tqdm(total=config.people, desc="render", unit=" people", disable=not progress)
         for number, shots in enumerate(_everyone(people, config, workers)):
             writer.append(shots.pixels, shots.truth)
             name = f"person{number:05d}"
-            columns["subjects"] += [name] * len(shots.pixels)
-            columns["expressions"] += shots.expressions
-            columns["sequences"] += [f"{name}/{sequence}" for sequence in shots.sequences]
-            columns["frames"] += shots.frames
-            columns["splits"] += [splits[number]] * len(shots.pixels)
+            subjects += [name] * len(shots.pixels)
+            expressions += shots.expressions
+            sequences += [f"{name}/{sequence}" for sequence in shots.sequences]
+            frames += shots.frames
             bar.update()
         bar.close()
-        writer.finish(ImageLabels.from_names(**columns, expression_table=people.expressions))
+        splits = [split for split in config.splits() for _ in range(config.sequences * config.frames)]
+        labels = ImageLabels.from_names(
+            subjects,
+            expressions=expressions,
+            sequences=sequences,
+            frames=frames,
+            splits=splits,
+            expression_table=people.expressions,
+        )
+        writer.finish(labels)
     return Path(out)
 
 
