@@ -111,7 +111,7 @@ def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, gi
     from meshdisent.show.pictures import write_png
     from meshdisent.show.sheets import sheet
 
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(model.like) / 255
+    image = torch.tensor(pixels).permute(2, 0, 1)[None].to(model.like) / 255
     seen = look(model, image, seed=given.seed, draws=given.draws)
     folder.mkdir()
     pictures = _pictures(model, image, seen)

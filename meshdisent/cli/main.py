@@ -25,6 +25,8 @@ from meshdisent.errors import MeshdisentError, UsageError
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("meshdisent.cli.quickstart", "run everything below on built-in heads and write a report"),
     "prepare": ("meshdisent.cli.prepare", "read a folder of registered scans into one faces.h5"),
+    "prepare-images": ("meshdisent.cli.prepare_images", "read photographs of faces into one images.h5"),
+    "render": ("meshdisent.cli.render", "render faces of people who do not exist, with their truth"),
     "resample": ("meshdisent.cli.resample", "bring scans of one topology to another"),
     "combine": ("meshdisent.cli.combine", "make one faces.h5 of several of one topology"),
     "inspect": ("meshdisent.cli.inspect", "say what is in a faces.h5, and what looks wrong"),

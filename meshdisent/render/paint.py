@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.sparse import csr_array
 
 from meshdisent.data.synthetic_chart import (
     EYEBALL,
@@ -68,8 +69,8 @@ class FacePaint:
             gaze=np.hypot(chart.ball[:, 0] - IRIS[0], chart.ball[:, 1] - IRIS[1]),
         )
 
-    def carried(self, weights: Float[np.ndarray, "target vertex"]) -> "FacePaint":
-        """For another topology: each of its vertices is a mix of ours, such as the matrix of a resampling map."""
+    def carried(self, weights: csr_array) -> "FacePaint":
+        """For another topology: each of its vertices is a mix of ours, (target, V) as a resampling map has it."""
         return FacePaint(**{name: weights @ values for name, values in vars(self).items()})
 
     def albedo(self, random: np.random.Generator) -> Float[np.ndarray, "vertex 3"]:

@@ -1,7 +1,7 @@
 """People who can be asked for a face: those of the synthetic head, or of any morphable model."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ _FARTHEST_MM = 60.0
 Actor = Callable[[Mapping[str, float]], Float[np.ndarray, "vertex 3"]]
 
 
+@runtime_checkable
 class People(Protocol):
     """Where faces come from.
 

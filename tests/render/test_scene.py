@@ -27,7 +27,7 @@ def test_impossible_cameras_are_refused():
     with pytest.raises(UsageError, match="0 x 3 pixels"):
         Camera(height=0, width=3, focal=1.0, center_u=1.0, center_v=1.0)
     with pytest.raises(UsageError, match="field of view of 180"):
-        Camera.of_field_of_view(64, 180)
+        Camera.of_field_of_view(64, 180.0)
 
 
 def test_undoing_a_view_gives_the_points_back():
