@@ -7,7 +7,7 @@ Examples
 --------
 >>> import meshdisent
 >>> sorted(meshdisent.__all__)
-['CoMA', 'FED', 'LinearModel', 'Mesh', 'MultilinearModel', 'ScanDataset', 'WSDF', '__version__', 'load']
+['CoMA', 'FED', 'LatentFace', 'LinearModel', 'Mesh', 'MultilinearModel', 'ScanDataset', 'WSDF', '__version__', 'load']
 """
 
 import importlib
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meshdisent.data.dataset import ScanDataset
+    from meshdisent.latentface.latentface import LatentFace
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.morphable.coma import CoMA
     from meshdisent.morphable.fed import FED
@@ -25,12 +26,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["FED", "WSDF", "CoMA", "LinearModel", "Mesh", "MultilinearModel", "ScanDataset", "__version__", "load"]
+__all__ = [
+    "FED",
+    "WSDF",
+    "CoMA",
+    "LatentFace",
+    "LinearModel",
+    "Mesh",
+    "MultilinearModel",
+    "ScanDataset",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
     "WSDF": "meshdisent.morphable.wsdf",
     "FED": "meshdisent.morphable.fed",
     "CoMA": "meshdisent.morphable.coma",
+    "LatentFace": "meshdisent.latentface.latentface",
     "LinearModel": "meshdisent.morphable.linear",
     "Mesh": "meshdisent.mesh.mesh",
     "MultilinearModel": "meshdisent.morphable.multilinear",

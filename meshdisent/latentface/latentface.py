@@ -153,7 +153,9 @@ class LatentFace(Trainable):
                 f"{config.networks.image_size}. Prepare them with that size, or set config.networks.image_size."
             )
         if config.start is None:
-            return cls(config)
+            model = cls(config)
+            model.stage_one.begin()
+            return model
         from meshdisent.morphable.model_file import load
 
         begun = load(config.start)

@@ -24,6 +24,9 @@ class StageOneConfig:
         published. ``filters``: contrast along edges at two scales, which needs no weights. ``none``.
     vgg_file : The weights that torchvision publishes (vgg16-397923af.pth); never fetched.
     mirrored : Share of training images that are mirrored.
+    start : What the weights of the last layers of shape and view are multiplied by at the beginning; 1 as published.
+        With less, faces begin nearly flat and frontal. From a rough depth and a turned head, training may go to stripes of
+        depth that hide behind each other, and never comes back.
     """
 
     flip: float = 0.5
@@ -33,11 +36,14 @@ class StageOneConfig:
     features: Literal["vgg", "filters", "none"] = "filters"
     vgg_file: str | None = None
     mirrored: float = 0.5
+    start: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("flip", "perceptual", "smoothness"):
             if not getattr(self, name) >= 0:
                 raise RecipeError(f"{name} is {getattr(self, name)}; wanted at least 0.")
+        if not 0 < self.start <= 1:
+            raise RecipeError(f"start is {self.start}; wanted more than 0 and at most 1.")
         if not 0 <= self.mirrored <= 1:
             raise RecipeError(f"mirrored is {self.mirrored}; wanted a share from 0 to 1.")
         if self.features == "vgg" and self.vgg_file is None:

@@ -62,6 +62,13 @@ class StageOne(nn.Module):
         self.confidence = ConfidenceNetwork(networks)
         self.features: nn.Module | None = None  # only training needs it; see load_features
 
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Let a new network begin as the configuration says: see ``start`` there."""
+        for layers in (self.shape.decoder.layers, self.view.layers):
+            last = [layer for layer in layers if isinstance(layer, nn.Conv2d)][-1]
+            last.weight.mul_(self.config.start)
+
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Explanation:
         """Explain images."""
         shape_code, raw_depth = self.shape(images)
