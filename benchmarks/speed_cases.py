@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from picture_cases import drawing, rendering, stage_one_step
 from plain_decimation import heap_decimation
 from plain_fed import densely
 from plain_wsdf import PlainStep
@@ -488,5 +489,13 @@ CASES = (
          prepare=preparing(96), unit="a second", count=96, counted="scans"),
     Case(name="read", title="read such scans, one core", prepare=reading(8), unit="a second", count=8,
          counted="scans"),
+    Case(name="raster-64", title="depth of 16 grids of 64 x 64 vertices, 64 x 64 pixels", prepare=drawing(16, 64, 64),
+         on_devices=True, has_memory=False),
+    Case(name="raster-256", title="depth of a mesh of 9,000 faces, 256 x 256 pixels", prepare=drawing(1, 68, 256),
+         on_devices=True, has_memory=False),
+    Case(name="render", title="rendered faces with their truth, 64 x 64 pixels", prepare=rendering, unit="a second",
+         count=32, counted="pictures", has_memory=False),
+    Case(name="latentface", title="LatentFace training step, stage one, published width, 16 pictures of 64 x 64",
+         prepare=stage_one_step, on_devices=True),
 )  # fmt: skip
 assert len({case.name for case in CASES}) == len(CASES)

@@ -25,8 +25,8 @@ class StageOneConfig:
     vgg_file : The weights that torchvision publishes (vgg16-397923af.pth); never fetched.
     mirrored : Share of training images that are mirrored.
     start : What the weights of the last layers of shape and view are multiplied by at the beginning; 1 as published.
-        With less, faces begin nearly flat and frontal. From a rough depth and a turned head, training may go to stripes of
-        depth that hide behind each other, and never comes back.
+        With less, faces begin nearly flat and frontal. From a rough depth and a turned head, training may go to stripes
+        of depth that hide behind each other, and never comes back.
     """
 
     flip: float = 0.5

@@ -1,0 +1,333 @@
+"""LatentFace on rendered faces: depth against the truth, and what its codes tell of people who were not trained on.
+
+    python benchmarks/photographs.py OUT                 # hours; stop it at any time, the same line goes on
+    python benchmarks/photographs.py OUT --list          # what there is and what is to come
+    python benchmarks/photographs.py OUT --only LatentFace supervised
+    python benchmarks/photographs.py OUT --minutes 0.2   # a smoke test in OUT/smoke
+
+OUT/images.h5 is made first: 500 synthetic people, four sequences of eight pictures each; 100 of them are for the test.
+Depth is measured in the view of the picture, as Unsup3D does: 100 times the scale-invariant error, and the mean angle
+between normals. Codes are measured by the expression that a linear probe reads from them, and by how often the nearest
+picture of another sequence is of the same person.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jobs
+import numpy as np
+import torch
+from figures_table import table
+from torch import Tensor
+
+from meshdisent.data.images.image_dataset import ImageDataset
+from meshdisent.errors import MeshdisentError, UsageError
+from meshdisent.files import writing
+from meshdisent.latentface.image_figures import depth_errors
+from meshdisent.latentface.latentface import LatentFace, load_latentface
+from meshdisent.latentface.networks import shape_network
+from meshdisent.latentface.probes import LabeledFeatures, probe_expressions
+from meshdisent.training.recipe import read_recipe
+
+RECORDS, TABLE = jobs.RECORDS / "photographs", jobs.ROOT / "docs" / "photographs-table.md"
+BLOCK = 64
+
+#: Rows that are trained: name -> recipe.
+TRAINED = {
+    "LatentFace": "latentface-rendered",
+    "stage one, 15 minutes": "latentface-rendered/short",
+    "without light": "latentface-rendered/no-light",
+    "without view": "latentface-rendered/no-view",
+    "without depth": "latentface-rendered/no-depth",
+    "without albedo": "latentface-rendered/no-albedo",
+    "encoder instead of diffusion": "latentface-rendered/encoder",
+}
+#: Rows that need no recipe, in the order of the table.
+ALL = ("constant depth", "mean true depth", "supervised", *TRAINED, "pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Where everything lies; ``smoke_minutes`` instead of the recipes' time, to see whether everything works."""
+
+    out: Path
+    records: Path = RECORDS
+    table: Path = TABLE
+    people: int = 500
+    smoke_minutes: float | None = None
+
+    @cached_property
+    def data(self) -> ImageDataset:
+        """The pictures, made if they are not there."""
+        path = self.out / "images.h5"
+        if not path.exists():
+            jobs.command("render", "--out", path, "--people", self.people, "--sequences", 4, "--frames", 8)
+        return ImageDataset.open(path).load()
+
+    def settings(self, name: str) -> tuple[str, ...]:
+        """In what a row differs from its recipe."""
+        start = (f"config.start={self.run('LatentFace')}",) if name.startswith("encoder") else ()
+        if self.smoke_minutes is None:
+            return start
+        steps = () if read_recipe(TRAINED[name]).config.stage_one_steps is None else ("config.stage_one_steps=5",)
+        return (*start, *steps, f"training.minutes={self.smoke_minutes}")
+
+    def run(self, name: str) -> Path:
+        """The folder of a trained row."""
+        return self.out / slug(name)
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """What is recorded of a row; None before it has been made, or if its recipe has changed since."""
+        file = self.records / f"{slug(name)}.json"
+        if not file.is_file():
+            return None
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if name in TRAINED and jobs.changed_keys(found["recipe"], read_recipe(TRAINED[name], self.settings(name))):
+            return None
+        return found
+
+
+def slug(name: str) -> str:
+    """Letters and digits of a name, for files."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def make(experiment: Experiment, name: str, code: dict[str, Any]) -> dict[str, Any]:
+    """Make and measure one row; its record."""
+    data = experiment.data
+    about: dict[str, Any] = {"name": name, **({"is_smoke_test": True} if experiment.smoke_minutes else {})}
+    if name in TRAINED:
+        settings = experiment.settings(name)
+        jobs.train(TRAINED[name], settings, experiment.run(name), experiment.out / "images.h5", code)
+        model = load_latentface(experiment.run(name))
+        about |= {"recipe": read_recipe(TRAINED[name], settings).plain(), "steps": model.card.notes.get("steps")}
+        about["training_minutes"] = round(model.card.notes.get("seconds", 0.0) / 60, 2)
+        about["depth"] = measured(data, lambda images: view_depth(model, images))
+        about["codes"] = codes_tell(data, features_of(model))
+    elif name == "pixels":
+        about["codes"] = codes_tell(data, {"pixels": image_means})
+    else:
+        about |= {"constant depth": constant, "mean true depth": mean_depth, "supervised": supervised}[name](experiment)
+    return {**about, **jobs.provenance(code), "data_hash": data.data_hash}
+
+
+# -------------------------------------------------------------------- depth
+
+
+def measured(data: ImageDataset, predict: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """SIDE (times 100) and MAD (degrees) of a predictor on the test people: means and deviations over pictures."""
+    rows = data.rows("test")
+    errors: list[list[np.ndarray]] = [[], []]
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        with torch.no_grad():
+            found = depth_errors(predict(torch.from_numpy(data.images(block))), data, block)
+        for kind, values in zip(errors, found, strict=True):
+            kind.append(values)
+    side, angle = (np.concatenate(kind) for kind in errors)
+    return {
+        "SIDE": 100 * float(side.mean()),
+        "SIDE deviation": 100 * float(side.std()),
+        "MAD": float(angle.mean()),
+        "MAD deviation": float(angle.std()),
+        "pictures": len(rows),
+    }
+
+
+def view_depth(model: LatentFace, images: Tensor) -> Tensor:
+    """What a LatentFace says of the depth in the view."""
+    return model.stage_one.rebuild(model.explain(images)).view_depth.chunk(2)[0]
+
+
+def constant(experiment: Experiment) -> dict[str, Any]:
+    """The same depth everywhere."""
+    return {"depth": measured(experiment.data, lambda images: torch.ones(len(images), *images.shape[2:]))}
+
+
+def mean_depth(experiment: Experiment) -> dict[str, Any]:
+    """The mean of the true depths of the training pictures, pixel by pixel, where they see a face."""
+    data = experiment.data
+    rows = data.rows("train")
+    depth, mask = data.truth("depth", rows).astype(np.float64), data.truth("mask", rows)
+    count = mask.sum(0)
+    mean = np.where(count > 0, (depth * mask).sum(0) / np.maximum(count, 1), depth[mask].mean())
+    return {"depth": measured(data, lambda images: torch.from_numpy(mean).expand(len(images), -1, -1))}
+
+
+def supervised(experiment: Experiment) -> dict[str, Any]:
+    """The shape network of the same size, taught the true depth in the view by its mean absolute error."""
+    data, recipe = experiment.data, read_recipe("latentface-rendered")
+    assert recipe.training is not None
+    minutes = experiment.smoke_minutes or 15.0
+    torch.manual_seed(recipe.seed)
+    network, scene = shape_network(recipe.config.networks), recipe.config.scene
+    optimizer = torch.optim.Adam(network.parameters(), recipe.training.learning_rate)
+    random, rows = np.random.default_rng(recipe.seed), data.rows("train")
+
+    def predict(images: Tensor) -> Tensor:
+        raw = network(2 * images - 1)[1][:, 0]
+        relief = raw.tanh()
+        return (1 + relief) / 2 * scene.farthest + (1 - relief) / 2 * scene.nearest
+
+    begun, steps = perf_counter(), 0
+    while perf_counter() - begun < 60 * minutes:
+        chosen = np.sort(random.choice(rows, 16, replace=False))
+        depth = torch.from_numpy(data.truth("depth", chosen))
+        mask = torch.from_numpy(data.truth("mask", chosen)).float()
+        loss = ((predict(torch.from_numpy(data.images(chosen))) - depth).abs() * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        steps += 1
+    network.eval()
+    return {"depth": measured(data, predict), "steps": steps, "training_minutes": minutes}
+
+
+# -------------------------------------------------------------------- codes
+
+Features = dict[str, Callable[[Tensor], Tensor]]
+
+
+def features_of(model: LatentFace) -> Features:
+    """Codes by what they are called in the table."""
+    one = model.stage_one
+    found: Features = {
+        "codes": lambda images: torch.cat([one.texture.encoder(2 * images - 1), one.shape.encoder(2 * images - 1)], 1)
+    }
+    if not model.identities:
+        return found
+
+    def split(part: str, kind: str) -> Callable[[Tensor], Tensor]:
+        def take(images: Tensor) -> Tensor:
+            codes = model.encode(images, draws=4)
+            parts = ("texture", "shape") if part == "both" else (part,)
+            return torch.cat([getattr(codes, f"{each}_{kind}") for each in parts], 1)
+
+        return take
+
+    for part in ("both", "texture", "shape"):
+        for kind in ("identity", "expression"):
+            found[f"{kind}, {part}"] = split(part, kind)
+    return found
+
+
+def image_means(images: Tensor) -> Tensor:
+    """Pictures of 16 x 16 pixels."""
+    return torch.nn.functional.avg_pool2d(images, images.shape[-1] // 16).flatten(1)
+
+
+def codes_tell(data: ImageDataset, features: Features) -> dict[str, dict[str, float]]:
+    """For each kind of features: expression accuracy of a linear probe, and person accuracy by the nearest picture.
+
+    The probe is trained on the training people and measured on the test people, on pictures whose expression is named.
+    The person is that of the nearest picture of another sequence, cosine distance, among all test people.
+    """
+    rows = {split: data.rows(split) for split in ("train", "val", "test")}
+    rows = {split: own[data.expression[own] >= 0] for split, own in rows.items()}
+    results = {}
+    for name, take in features.items():
+        vectors = {split: in_blocks(data, own, take) for split, own in rows.items()}
+        parts = {
+            split: LabeledFeatures(features=vectors[split], labels=torch.from_numpy(data.expression[own]))
+            for split, own in rows.items()
+        }
+        probe = probe_expressions(parts["train"], parts["test"], parts["val"])
+        test = rows["test"]
+        results[name] = {
+            "expression": probe.accuracy,
+            "expression F1": probe.macro_f1,
+            "person": rank_one(vectors["test"], data.subject[test], data.sequence[test]),
+        }
+    return results
+
+
+def in_blocks(data: ImageDataset, rows: np.ndarray, take: Callable[[Tensor], Tensor]) -> Tensor:
+    """Features of many pictures."""
+    blocks = [torch.from_numpy(data.images(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)]
+    with torch.no_grad():
+        return torch.cat([take(block).float() for block in blocks])
+
+
+def rank_one(features: Tensor, subject: np.ndarray, sequence: np.ndarray) -> float:
+    """How often the nearest picture of another sequence shows the same person."""
+    unit = torch.nn.functional.normalize(features - features.mean(0), dim=1)
+    likeness = unit @ unit.T
+    likeness[torch.from_numpy(sequence[:, None] == sequence[None])] = -2
+    return float((subject[likeness.argmax(1).numpy()] == subject).mean())
+
+
+# -------------------------------------------------------------------- table
+
+
+def write_table(experiment: Experiment) -> None:
+    """Lay out what is recorded."""
+    records = {name: found for name in ALL if (found := experiment.record(name)) is not None}
+    depth = [
+        [name, *(f"{v[k]:.3f} ± {v[k + ' deviation']:.3f}" for k in ("SIDE", "MAD")), *_effort(found)]
+        for name, found in records.items()
+        if (v := found.get("depth"))
+    ]
+    codes = [
+        [name, kind, *(f"{100 * values[key]:.1f}" for key in ("expression", "expression F1", "person"))]
+        for name, found in records.items()
+        for kind, values in (found.get("codes") or {}).items()
+    ]
+    lines = ["<!-- Made by benchmarks/photographs.py; do not edit. -->", ""]
+    if depth:
+        lines += table(["depth of unseen people", "SIDE x 100", "MAD, degrees", "steps", "minutes"], depth) + [""]
+    if codes:
+        lines += table(["codes of unseen people", "which", "expression, %", "macro F1, %", "person, %"], codes) + [""]
+    missing = [name for name in ALL if name not in records]
+    lines += [f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []
+    if any(found.get("is_smoke_test") for found in records.values()):
+        lines += ["A smoke test: these numbers say nothing.", ""]
+    with writing(experiment.table, overwrite=True) as aside:
+        aside.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _effort(record: dict[str, Any]) -> list[str]:
+    steps, minutes = record.get("steps"), record.get("training_minutes")
+    return ["-", "-"] if steps is None else [f"{steps:,}", f"{minutes:.1f}"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="photographs.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for pictures and runs")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these rows alone")
+    parser.add_argument("--list", action="store_true", help="say where each row stands, and do nothing")
+    parser.add_argument("--minutes", type=float, metavar="M", help="a smoke test: train so long, in OUT/smoke")
+    given = parser.parse_args(arguments)
+    experiment = Experiment(out=given.out)
+    if given.minutes is not None:
+        smoke = given.out / "smoke"
+        places = {"records": smoke / "records", "table": smoke / "photographs-table.md"}
+        experiment = Experiment(out=smoke, people=10, smoke_minutes=given.minutes, **places)
+    try:
+        unknown = [name for name in given.only if name not in ALL]
+        if unknown:
+            raise UsageError(f"There is no row {unknown[0]!r}; wanted {', '.join(ALL)}.")
+        code = jobs.code_state()
+        for name in given.only or ALL:
+            is_done = experiment.record(name) is not None
+            print(f"{name}: {'done' if is_done else 'to be made'}", file=sys.stderr, flush=True)
+            if not given.list and not is_done:
+                jobs.write_json(experiment.records / f"{slug(name)}.json", make(experiment, name, code))
+                write_table(experiment)
+    except MeshdisentError as error:
+        print(f"photographs.py: error: {error}", file=sys.stderr)
+        return error.exit_code
+    if not given.list:
+        print(experiment.table.read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
