@@ -5,10 +5,13 @@
     python benchmarks/compare.py RAW OUT                       # hours; stop it at any time, the same line goes on
     python benchmarks/compare.py RAW OUT --only "paper ablation" wsdf-published
     python benchmarks/compare.py RAW OUT --only methods --report
+    python benchmarks/synthetic_people.py HEADS                # a second set of people, and HEADS-transfer
+    python benchmarks/compare.py HEADS OUT2 --only methods --people synthetic --each 6
 
 The rows are lines of rows.yaml. Each is trained in OUT/NAME, measured, and recorded in benchmarks/records/NAME.json;
-after each, docs/accuracy-table.md is written anew. A row whose record was made from the recipe as it is today is done.
-One whose recipe has changed since is outdated: the table says so until it has been made again.
+after each, docs/accuracy-table.md is written anew. With --people NAME, records and table have NAME in their place, too.
+A row whose record was made from the recipe as it is today is done. One whose recipe has changed since is outdated: the
+table says so until it has been made again.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +44,8 @@ class Comparison:
     raw, out : The scans; the folder of runs.
     records, table : Folder of the records and the file of the tables.
     smoke_minutes : Train this long instead, to see whether everything works; records say so.
+    each_minutes : Train every row this long, instead of what it says.
+    people : Whose scans these are, for the text below the tables.
     """
 
     raw: Path
@@ -48,6 +53,8 @@ class Comparison:
     records: Path = jobs.RECORDS
     table: Path = jobs.TABLE
     smoke_minutes: float | None = None
+    each_minutes: float | None = None
+    people: str = "ICT-300"
 
     def run(self, row: Row) -> Path:
         """The folder in which a row is trained."""
@@ -68,9 +75,10 @@ class Comparison:
 
     def settings(self, row: Row) -> tuple[str, ...]:
         """Everything in which a row differs from its recipe."""
-        if self.smoke_minutes is None or row.group == "shipped" or read_recipe(row.recipe).training is None:
+        minutes = self.each_minutes if self.smoke_minutes is None else self.smoke_minutes
+        if minutes is None or row.group == "shipped" or read_recipe(row.recipe).training is None:
             return row.settings
-        return (*row.settings, f"training.minutes={self.smoke_minutes}")
+        return (*row.settings, f"training.minutes={minutes}")
 
     def recipe(self, row: Row) -> Recipe:
         """The resolved recipe of a row that is trained."""
@@ -199,7 +207,7 @@ def write_table(comparison: Comparison, rows: Sequence[Row]) -> None:
         shown = [_line(comparison, row, record) for row, record in made.items() if row.group == group]
         if shown:
             lines += [f"**{title}**", "", *table(["method", *FIGURES, "steps", "minutes"], shown), ""]
-    lines += _footnotes(list(made.values()), [row.name for row in rows if row not in made])
+    lines += _footnotes(comparison, list(made.values()), [row.name for row in rows if row not in made])
     with writing(comparison.table, overwrite=True) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -214,13 +222,13 @@ def _line(comparison: Comparison, row: Row, record: dict[str, Any]) -> list[str]
     return [name, *cells(record["figures"]), *([f"{steps:,}", f"{minutes:.1f}"] if steps else ["-", "-"])]
 
 
-def _footnotes(records: list[dict[str, Any]], missing: list[str]) -> list[str]:
+def _footnotes(comparison: Comparison, records: list[dict[str, Any]], missing: list[str]) -> list[str]:
     """How to read the tables, and how they came to be."""
     lines = []
     if records:
         figures = records[0]["figures"]
         lines += [
-            "Unseen people of ICT-300, mm; E_id and E_exp in variant b; "
+            f"Unseen people of {comparison.people}, mm; E_id and E_exp in variant b; "
             f"E_exp of the truth: {number(figures, 'E_exp', 'truth', 'b')} mm. *kept*: with the detail of the scan. "
             "Transfers over all vertices / those that expressions move most. *leak*: how often the nearest scan by "
             "expression code is of the same subject, and by identity code shows the same expression; "
@@ -253,6 +261,12 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _of_other_people(comparison: Comparison, people: str) -> Comparison:
+    """The same with records and tables of their own, for scans that are not ICT-300's."""
+    table = comparison.table.with_name(f"{comparison.table.stem}-{people}{comparison.table.suffix}")
+    return replace(comparison, people=f"the set {people}", records=comparison.records / people, table=table)
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="compare.py", description=__doc__.partition("\n")[0])
@@ -269,6 +283,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--table", action="store_true", help="write the tables anew from the records, and do nothing else"
     )
     parser.add_argument("--report", action="store_true", help="then make one page of these rows, OUT/report")
+    parser.add_argument("--people", metavar="NAME", help="whose scans these are, if not ICT-300's: tables of their own")
+    parser.add_argument("--each", type=float, metavar="M", help="train every row M minutes, instead of what it says")
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="a smoke test: train so long, keep everything in OUT/smoke"
     )
@@ -285,7 +301,9 @@ def compare(arguments: Sequence[str], rows: Sequence[Row] | None = None, **place
             places = {"records": smoke / "records", "table": smoke / "accuracy-table.md"}
             comparison = Comparison(raw=given.raw, out=smoke, smoke_minutes=given.minutes, **places)
         else:
-            comparison = Comparison(raw=given.raw, out=given.out, **places)
+            comparison = Comparison(raw=given.raw, out=given.out, each_minutes=given.each, **places)
+        if given.people is not None:
+            comparison = _of_other_people(comparison, given.people)
         chosen = chosen_rows(rows, [*given.only, *given.again] if given.only else [])
         again = chosen_rows(rows, given.again) if given.again else []
         if given.list:

@@ -281,9 +281,9 @@ def write_table(experiment: Experiment) -> None:
     ]
     lines = ["<!-- Made by benchmarks/photographs.py; do not edit. -->", ""]
     if depth:
-        lines += table(["depth of unseen people", "SIDE x 100", "MAD, degrees", "steps", "minutes"], depth) + [""]
+        lines += [*table(["depth of unseen people", "SIDE x 100", "MAD, degrees", "steps", "minutes"], depth), ""]
     if codes:
-        lines += table(["codes of unseen people", "which", "expression, %", "macro F1, %", "person, %"], codes) + [""]
+        lines += [*table(["codes of unseen people", "which", "expression, %", "macro F1, %", "person, %"], codes), ""]
     missing = [name for name in ALL if name not in records]
     lines += [f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []
     if any(found.get("is_smoke_test") for found in records.values()):

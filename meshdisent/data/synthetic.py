@@ -7,6 +7,7 @@ A head is made from formulas alone (``synthetic_chart`` lays out the mesh, ``syn
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -21,7 +22,7 @@ from meshdisent.files import writing_folder
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
 
-__all__ = ["Manner", "SyntheticHead", "synthetic_dataset", "write_synthetic_folder"]
+__all__ = ["Manner", "Performer", "SyntheticHead", "performer", "synthetic_dataset", "write_synthetic_folder"]
 
 SMALLEST, LARGEST = 1200, 6000
 IDENTITY_LIMIT = 2.5  # standard deviations; what is beyond is cut off, so that nobody is a caricature
@@ -227,23 +228,46 @@ def _subject(vertex_count: int, identity: bytes) -> Subject:
     return _formulas(vertex_count)[1].subject(np.frombuffer(identity))
 
 
-def _scans_of_person(
-    head: SyntheticHead, seed: int, number: int, expressions: Sequence[str], noise_mm: float
-) -> tuple[Float[np.ndarray, "vertex 3"], Float32[np.ndarray, "scan vertex 3"]]:
-    """Draw one person; give the true neutral and the noisy scans."""
+@dataclass(frozen=True, eq=False)
+class Performer:
+    """A person of a synthetic dataset.
+
+    Attributes
+    ----------
+    identity : (30,) Parameters.
+    manners : How the person makes each expression, by name.
+    streams : Where the noise of each scan comes from, by expression.
+    """
+
+    identity: Float[np.ndarray, " parameter"]
+    manners: Mapping[str, Manner]
+    streams: Mapping[str, np.random.Generator]
+
+
+def performer(head: SyntheticHead, seed: int, number: int) -> Performer:
+    """Person ``number`` of a seed, the same whoever else is asked for."""
     generator = np.random.default_rng([seed, number])
     identity, manner = head.person(generator)
     # One stream for each expression, so that leaving one out does not change the others.
     streams = dict(zip(head.expressions, generator.spawn(len(head.expressions)), strict=True))
+    manners = {}
+    for expression, stream in streams.items():
+        effort = float(np.clip(1 + 0.08 * stream.standard_normal(), 0.8, 1.2))
+        manners[expression] = replace(manner, strength=manner.strength * effort)
+    return Performer(identity, manners, streams)
+
+
+def _scans_of_person(
+    head: SyntheticHead, seed: int, number: int, expressions: Sequence[str], noise_mm: float
+) -> tuple[Float[np.ndarray, "vertex 3"], Float32[np.ndarray, "scan vertex 3"]]:
+    """Draw one person; give the true neutral and the noisy scans."""
+    person = performer(head, seed, number)
     scans = []
     for expression in expressions:
         _check_expression(expression)
-        stream = streams[expression]
-        effort = float(np.clip(1 + 0.08 * stream.standard_normal(), 0.8, 1.2))
-        today = Manner(strength=manner.strength * effort, asymmetry=manner.asymmetry, habits=manner.habits)
-        scan = head.face(identity, expression, today)
-        scans.append(scan + noise_mm * stream.standard_normal(scan.shape))
-    return head.neutral(identity), np.stack(scans).astype(np.float32)
+        scan = head.face(person.identity, expression, person.manners[expression])
+        scans.append(scan + noise_mm * person.streams[expression].standard_normal(scan.shape))
+    return head.neutral(person.identity), np.stack(scans).astype(np.float32)
 
 
 def _split(subjects: int, val_share: float, test_share: float) -> list[str]:
