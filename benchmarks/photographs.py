@@ -30,14 +30,19 @@ from torch import Tensor
 from meshdisent.data.images.image_dataset import ImageDataset
 from meshdisent.errors import MeshdisentError, UsageError
 from meshdisent.files import writing
-from meshdisent.latentface.image_figures import depth_errors
-from meshdisent.latentface.latentface import LatentFace, load_latentface
+from meshdisent.latentface.evaluation import (
+    Take,
+    depth_figures,
+    expression_figures,
+    feature_kinds,
+    person_figures,
+    view_depth,
+)
+from meshdisent.latentface.latentface import load_latentface
 from meshdisent.latentface.networks import shape_network
-from meshdisent.latentface.probes import LabeledFeatures, probe_expressions
 from meshdisent.training.recipe import read_recipe
 
 RECORDS, TABLE = jobs.RECORDS / "photographs", jobs.ROOT / "docs" / "photographs-table.md"
-BLOCK = 64
 
 #: Rows that are trained: name -> recipe.
 TRAINED = {
@@ -110,7 +115,7 @@ def make(experiment: Experiment, name: str, code: dict[str, Any]) -> dict[str, A
         about |= {"recipe": read_recipe(TRAINED[name], settings).plain(), "steps": model.card.notes.get("steps")}
         about["training_minutes"] = round(model.card.notes.get("seconds", 0.0) / 60, 2)
         about["depth"] = measured(data, lambda images: view_depth(model, images))
-        about["codes"] = codes_tell(data, features_of(model))
+        about["codes"] = codes_tell(data, feature_kinds(model, draws=4))
     elif name == "pixels":
         about["codes"] = codes_tell(data, {"pixels": image_means})
     else:
@@ -121,29 +126,11 @@ def make(experiment: Experiment, name: str, code: dict[str, Any]) -> dict[str, A
 # -------------------------------------------------------------------- depth
 
 
-def measured(data: ImageDataset, predict: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """SIDE (times 100) and MAD (degrees) of a predictor on the test people: means and deviations over pictures."""
-    rows = data.rows("test")
-    errors: list[list[np.ndarray]] = [[], []]
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        with torch.no_grad():
-            found = depth_errors(predict(torch.from_numpy(data.images(block))), data, block)
-        for kind, values in zip(errors, found, strict=True):
-            kind.append(values)
-    side, angle = (np.concatenate(kind) for kind in errors)
-    return {
-        "SIDE": 100 * float(side.mean()),
-        "SIDE deviation": 100 * float(side.std()),
-        "MAD": float(angle.mean()),
-        "MAD deviation": float(angle.std()),
-        "pictures": len(rows),
-    }
-
-
-def view_depth(model: LatentFace, images: Tensor) -> Tensor:
-    """What a LatentFace says of the depth in the view."""
-    return model.stage_one.rebuild(model.explain(images)).view_depth.chunk(2)[0]
+def measured(data: ImageDataset, predict: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """SIDE (times 100) and MAD (degrees) of a predictor on the test people."""
+    found = depth_figures(predict, data, data.rows("test"))
+    assert found is not None
+    return found
 
 
 def constant(experiment: Experiment) -> dict[str, Any]:
@@ -192,75 +179,21 @@ def supervised(experiment: Experiment) -> dict[str, Any]:
 
 # -------------------------------------------------------------------- codes
 
-Features = dict[str, Callable[[Tensor], Tensor]]
-
-
-def features_of(model: LatentFace) -> Features:
-    """Codes by what they are called in the table."""
-    one = model.stage_one
-    found: Features = {
-        "codes": lambda images: torch.cat([one.texture.encoder(2 * images - 1), one.shape.encoder(2 * images - 1)], 1)
-    }
-    if not model.identities:
-        return found
-
-    def split(part: str, kind: str) -> Callable[[Tensor], Tensor]:
-        def take(images: Tensor) -> Tensor:
-            codes = model.encode(images, draws=4)
-            parts = ("texture", "shape") if part == "both" else (part,)
-            return torch.cat([getattr(codes, f"{each}_{kind}") for each in parts], 1)
-
-        return take
-
-    for part in ("both", "texture", "shape"):
-        for kind in ("identity", "expression"):
-            found[f"{kind}, {part}"] = split(part, kind)
-    return found
-
 
 def image_means(images: Tensor) -> Tensor:
     """Pictures of 16 x 16 pixels."""
     return torch.nn.functional.avg_pool2d(images, images.shape[-1] // 16).flatten(1)
 
 
-def codes_tell(data: ImageDataset, features: Features) -> dict[str, dict[str, float]]:
-    """For each kind of features: expression accuracy of a linear probe, and person accuracy by the nearest picture.
-
-    The probe is trained on the training people and measured on the test people, on pictures whose expression is named.
-    The person is that of the nearest picture of another sequence, cosine distance, among all test people.
-    """
-    rows = {split: data.rows(split) for split in ("train", "val", "test")}
-    rows = {split: own[data.expression[own] >= 0] for split, own in rows.items()}
-    results = {}
-    for name, take in features.items():
-        vectors = {split: in_blocks(data, own, take) for split, own in rows.items()}
-        parts = {
-            split: LabeledFeatures(features=vectors[split], labels=torch.from_numpy(data.expression[own]))
-            for split, own in rows.items()
-        }
-        probe = probe_expressions(parts["train"], parts["test"], parts["val"])
-        test = rows["test"]
-        results[name] = {
-            "expression": probe.accuracy,
-            "expression F1": probe.macro_f1,
-            "person": rank_one(vectors["test"], data.subject[test], data.sequence[test]),
-        }
+def codes_tell(data: ImageDataset, kinds: dict[str, Take]) -> dict[str, dict[str, Any]]:
+    """For each kind of features: the expression that a probe reads, and the person of the nearest picture."""
+    test, results = data.rows("test"), {}
+    for name, take in kinds.items():
+        read, person = expression_figures(data, take), person_figures(data, test, take)
+        assert read is not None
+        assert person is not None
+        results[name] = {"expression": read["accuracy"], "expression F1": read["macro_f1"], "person": person["rate"]}
     return results
-
-
-def in_blocks(data: ImageDataset, rows: np.ndarray, take: Callable[[Tensor], Tensor]) -> Tensor:
-    """Features of many pictures."""
-    blocks = [torch.from_numpy(data.images(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)]
-    with torch.no_grad():
-        return torch.cat([take(block).float() for block in blocks])
-
-
-def rank_one(features: Tensor, subject: np.ndarray, sequence: np.ndarray) -> float:
-    """How often the nearest picture of another sequence shows the same person."""
-    unit = torch.nn.functional.normalize(features - features.mean(0), dim=1)
-    likeness = unit @ unit.T
-    likeness[torch.from_numpy(sequence[:, None] == sequence[None])] = -2
-    return float((subject[likeness.argmax(1).numpy()] == subject).mean())
 
 
 # -------------------------------------------------------------------- table
@@ -270,7 +203,7 @@ def write_table(experiment: Experiment) -> None:
     """Lay out what is recorded."""
     records = {name: found for name in ALL if (found := experiment.record(name)) is not None}
     depth = [
-        [name, *(f"{v[k]:.3f} ± {v[k + ' deviation']:.3f}" for k in ("SIDE", "MAD")), *_effort(found)]
+        [name, *(f"{v[k]['mean']:.3f} ± {v[k]['std']:.3f}" for k in ("SIDE", "MAD")), *_effort(found)]
         for name, found in records.items()
         if (v := found.get("depth"))
     ]

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "inspect": ("meshdisent.cli.inspect", "say what is in a faces.h5, and what looks wrong"),
     "train": ("meshdisent.cli.train", "train a model from a recipe"),
     "evaluate": ("meshdisent.cli.evaluate", "measure a model beside what needs no network"),
+    "evaluate-images": ("meshdisent.cli.evaluate_images", "measure a model of photographs"),
     "compare": ("meshdisent.cli.compare", "measure several models on the same scans, with intervals"),
     "neutralize": ("meshdisent.cli.neutralize", "take the expression off a scan"),
     "transfer": ("meshdisent.cli.transfer", "put the expression of one person on another"),

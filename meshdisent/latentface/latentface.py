@@ -135,6 +135,10 @@ class LatentFace(Trainable):
         noise = draw_noise(codes.new_zeros(draws, 1, codes.shape[1]), torch.Generator().manual_seed(seed))
         return model.sample(codes, noise=noise.expand(draws, *codes.shape))
 
+    def check_data(self, data: ImageDataset) -> None:
+        """Raise :class:`DataError` unless pictures have the size that the model looks at."""
+        _check_size(data, self.image_size, "the model")
+
     # ---------------------------------------------------------------- training
 
     @classmethod
@@ -147,11 +151,7 @@ class LatentFace(Trainable):
         RecipeError : If the model to start from is another one.
         """
         config.check_stages()
-        if data.image_size != config.networks.image_size:
-            raise DataError(
-                f"{data.path or 'The dataset'} has pictures of {data.image_size} pixels; the recipe wants "
-                f"{config.networks.image_size}. Prepare them with that size, or set config.networks.image_size."
-            )
+        _check_size(data, config.networks.image_size, "the recipe")
         if config.start is None:
             model = cls(config)
             model.stage_one.begin()
@@ -297,6 +297,14 @@ class LatentFace(Trainable):
     def open_data(cls, path: str | os.PathLike) -> ImageDataset:
         """Open prepared pictures, an ``images.h5``."""
         return ImageDataset.open(path)
+
+
+def _check_size(data: ImageDataset, size: int, wanted_by: str) -> None:
+    if data.image_size != size:
+        raise DataError(
+            f"{data.path or 'The dataset'} has pictures of {data.image_size} pixels; {wanted_by} wants {size}. Prepare "
+            "them with that size (--size), or change config.networks.image_size and train."
+        )
 
 
 def load_latentface(path_or_name: str | os.PathLike, device: str | torch.device = "cpu") -> LatentFace:
