@@ -2,11 +2,11 @@
 
     python ../shared/protocol/ict_faces.py TEST --subjects 40 --seed 77 --vertices 9409
     python ../shared/protocol/ict_faces.py TRAIN --subjects 100 --seed 78 --vertices 9409
-    python benchmarks/depth_to_scan.py TRAIN TEST [--subjects 20] [--yaws 0 40] [--json FILE]
+    python benchmarks/depth_to_scan.py TRAIN TEST [--subjects 20] [--yaws 0 40] [--ways prior]
 
-Every face is put one meter before a camera of 10 degrees and 128 x 128 pixels, turned, and drawn; the depth, and nothing
-else of it, is registered. The template is the mean of TRAIN's neutrals, the prior the principal directions of scans of
-TRAIN; nobody of TEST is in either. 10 degrees at one meter are 175 mm: the top of the forehead and the ears lie outside.
+Every face is put one meter before a camera of 10 degrees and 128 x 128 pixels, turned, and drawn; its depth is
+registered, alone (no prior), with 13 landmarks (eyes, mouth, tip of the nose), or with a prior. The template is the mean of
+TRAIN's neutrals, the prior the principal directions of scans of TRAIN; nobody of TEST is in either. 10 degrees at one meter are 175 mm: the top of the forehead and the ears lie outside.
 
 vertex: mean distance from a vertex to where it truly is, over the vertices that the camera sees. surface: of the same
 vertices to the true surface. seen: share of all vertices that the registration calls seen; explained: share of the
@@ -28,8 +28,10 @@ import torch
 from meshdisent.errors import DataError
 from meshdisent.latentface.to_scan import to_scan
 from meshdisent.mesh.closest import closest_points
+from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.normals import vertex_normals
+from meshdisent.mesh.openings import small_borders
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.topology import Topology
 from meshdisent.render.camera import Camera
@@ -39,6 +41,7 @@ from meshdisent.render.view import View
 
 SHOWN = ("neutral", "mouth_stretch", "smile", "anger", "lip_puckerer", "cheek_blowing", "brow_raiser", "jaw_left")
 SIZE, MODES, SCANS_A_SUBJECT = 128, 120, 10
+WAYS = ("no prior", "landmarks", "prior")
 FIGURES = ("vertex_mm", "surface_mm", "seen", "explained", "missed", "hidden_mm", "seconds")
 
 
@@ -103,12 +106,18 @@ def draw(vertices: np.ndarray, faces: np.ndarray, yaw: float, camera: Camera) ->
     return Case(depth, truth, is_inside & (gap_mm < 4.0) & (cosine > 0.2))
 
 
-def measure(
-    case: Case, topology: Topology, prior: ShapePrior | None, camera: Camera, config: Any = None
-) -> dict[str, float]:
+def landmark_rows(topology: Topology) -> np.ndarray:
+    """Outermost points of eyes and mouth, each way, and the tip of the nose."""
+    points = topology.template
+    loops = small_borders(points, topology.faces)
+    rows = [loop[end(points[loop, axis])] for loop in loops for axis in (0, 1) for end in (np.argmin, np.argmax)]
+    return np.array([*rows, points[:, 2].argmax()])
+
+
+def measure(case: Case, topology: Topology, camera: Camera, config: Any = None, **known: Any) -> dict[str, float]:
     """Register one depth map and compare."""
     begin = time.perf_counter()
-    found = to_scan(case.depth, topology, camera, config=config, prior=prior)
+    found = to_scan(case.depth, topology, camera, config=config, **known)
     seconds = time.perf_counter() - begin
     off = np.linalg.norm(found.vertices - case.truth, axis=1)
     visible = case.is_visible
@@ -123,25 +132,26 @@ def measure(
     }
 
 
-def rows_of(
-    topology: Topology, prior: ShapePrior, test: Path, subjects: int, yaws: list[float]
-) -> list[dict[str, Any]]:
-    """One row of means for each yaw, without and with the prior."""
-    camera, rows = Camera.of_field_of_view(SIZE), []
-    for yaw in yaws:
-        shown = list(cases(test, topology.faces, subjects, yaw, camera))
-        for name, model in (("no prior", None), ("prior", prior)):
-            found, failed = [], 0
-            for case in shown:
-                try:
-                    found.append(measure(case, topology, model, camera))
-                except DataError as error:
-                    failed += 1
-                    print(error, file=sys.stderr)
-            worst = max(one["vertex_mm"] for one in found)
-            mean = {figure: float(np.mean([one[figure] for one in found])) for figure in FIGURES}
-            rows.append({"way": name, "yaw": yaw, "faces": len(shown), "failed": failed, **mean, "worst_mm": worst})
-    return rows
+def known_of(way: str, case: Case, topology: Topology, prior: ShapePrior) -> dict[str, Any]:
+    """What a way of registration is told beside the depth."""
+    if way == "prior":
+        return {"prior": prior}
+    rows = landmark_rows(topology)
+    rows = rows[case.is_visible[rows]]
+    return {"landmarks": Landmarks(rows, case.truth[rows])} if way == "landmarks" else {}
+
+
+def row_of(way: str, shown: list[Case], topology: Topology, prior: ShapePrior, camera: Camera) -> dict[str, Any]:
+    """Means over depth maps; those whose registration said that it failed are counted and left out."""
+    found = []
+    for case in shown:
+        try:
+            found.append(measure(case, topology, camera, **known_of(way, case, topology, prior)))
+        except DataError as error:
+            print(error, file=sys.stderr)
+    mean = {figure: float(np.mean([one[figure] for one in found])) for figure in FIGURES}
+    worst = max(one["vertex_mm"] for one in found)
+    return {"way": way, "faces": len(shown), "failed": len(shown) - len(found), **mean, "worst_mm": worst}
 
 
 def main() -> None:
@@ -151,10 +161,14 @@ def main() -> None:
     parser.add_argument("test", type=Path, metavar="TEST")
     parser.add_argument("--subjects", type=int, default=20)
     parser.add_argument("--yaws", type=float, nargs="+", default=[0.0, 40.0])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--json", type=Path, help="write the rows there too")
     chosen = parser.parse_args()
     topology, prior = train_people(chosen.train)
-    rows = rows_of(topology, prior, chosen.test, chosen.subjects, chosen.yaws)
+    camera, rows = Camera.of_field_of_view(SIZE), []
+    for yaw in chosen.yaws:
+        shown = list(cases(chosen.test, topology.faces, chosen.subjects, yaw, camera))
+        rows += [{"yaw": yaw, **row_of(way, shown, topology, prior, camera)} for way in chosen.ways]
     print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
     for row in rows:
         print("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")

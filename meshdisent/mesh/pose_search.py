@@ -1,10 +1,10 @@
 """Where a template stands in the frame of a target surface: from landmarks, or from the shapes alone.
 
 Without landmarks many poses are tried (iterated closest points with normals, Chen and Medioni 1992, from both
-surfaces, and trimmed, Chetverikov et al. 2002), each for a few rounds on some of the points; the best ones go on, and the one
-that leaves the target's points the least distance is kept. The template's do not count there: of a face seen from one side
-it has much more. Closest is meant in space and direction: on depth maps of ICT faces turned by 40 degrees most starts
-then end in the right pose, and without directions few do, and an open mouth takes some to a wrong one that looks better.
+surfaces, and trimmed, Chetverikov et al. 2002), each for a few rounds on some of the points; the best ones go on, and
+the one that leaves the target's points the least distance is kept. The template's do not count there: of a face seen
+from one side it has much more. Closest is meant in space and direction: on depth maps of ICT faces turned by 40 degrees
+most starts then end in the right pose; without directions few do, and an open mouth looks better in a wrong one.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from meshdisent.mesh.plane_fit import Planes, motion_step
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
-_SAMPLES = 1500  # points of each surface that a round looks at
+_SAMPLES = 1000  # points of each surface that a round looks at
 _TRUSTED = 0.8  # share of the good pairs of each surface that a round follows
 _NORMAL_MM = 30.0  # how many mm count as much as one radian between normals
 _CAP_MM = 25.0  # a point without a partner counts as so far away
 _ALIKE = 0.5  # cosine between the normals of two that may be partners
 _POINT_WEIGHT = 0.05
 _FIRST_ROUNDS, _LAST_ROUNDS, _FINALISTS = 12, 40, 3
-_STILL_MM = 1e-4
+_STILL_MM = 1e-2
 _YAWS, _FACING = (-40.0, -20.0, 0.0, 20.0, 40.0), 0.2
 
 

@@ -68,7 +68,7 @@ class RegistrationConfig:
     noises_mm: tuple[float, ...] = (8.0, 4.0, 2.0, 1.0, 0.5, 0.3)
     lengths_after_prior_mm: tuple[float, ...] = (10.0, 6.0, 4.0, 2.5)
     rounds: int = 4
-    point_weight: float = 0.01
+    point_weight: float = 0.005
     normal_mm: float = 20.0
     least_agreement: float = 0.5
     seen_mm: float = 2.0

@@ -9,11 +9,11 @@ A surface moves from x to x + d. With matches (p_v, n_v), weights w_v, areas m_v
 is minimized: the optimal-step non-rigid registration of Amberg et al. (2007), with the bending of the displacement in
 place of differences of affine maps. Waves shorter than about :math:`2 \pi l` are not followed, whatever the resolution
 of the mesh; so l is the stiffness, in mm. The integrals are those of linear finite elements (cotangents S, lumped areas
-M): :math:`S M^{-1} S + S / h^2`; on the border of the template there is no bending. The second term keeps what no match
-holds near its neighbors: beyond h a displacement goes on as a constant, not as a slope. Pieces of the template that hang
-on nothing are tied to the nearest vertices of the largest one. The normal equations are solved by conjugate gradients;
-their preconditioner is a sparse factorization of the same matrix with :math:`n n^T` replaced by its mean :math:`I / 3`,
-which takes each axis alone.
+M): :math:`S M^{-1} S + S / h^2`; on the border of the template there is no bending. The last integral keeps what no
+match holds near its neighbors: beyond h a displacement goes on as a constant, not as a slope. Pieces of the template
+that hang on nothing are tied to the nearest vertices of the largest one. The normal equations are solved by conjugate
+gradients; their preconditioner is a sparse factorization of the same matrix with :math:`n n^T` replaced by its mean
+:math:`I / 3`, which takes each axis alone: a tenth of the numbers to factorize.
 """
 
 from typing import Any, NamedTuple
