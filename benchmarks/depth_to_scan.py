@@ -5,8 +5,9 @@
     python benchmarks/depth_to_scan.py TRAIN TEST [--subjects 20] [--yaws 0 40] [--ways prior]
 
 Every face is put one meter before a camera of 10 degrees and 128 x 128 pixels, turned, and drawn; its depth is
-registered, alone (no prior), with 13 landmarks (eyes, mouth, tip of the nose), or with a prior. The template is the mean of
-TRAIN's neutrals, the prior the principal directions of scans of TRAIN; nobody of TEST is in either. 10 degrees at one meter are 175 mm: the top of the forehead and the ears lie outside.
+registered alone ("no prior"), with 13 true landmarks (eyes, mouth, tip of the nose), or with a prior. The template is
+the mean of TRAIN's neutrals, the prior the principal directions of scans of TRAIN; nobody of TEST is in either. 10
+degrees at one meter are 175 mm: the top of the forehead and the ears lie outside.
 
 vertex: mean distance from a vertex to where it truly is, over the vertices that the camera sees. surface: of the same
 vertices to the true surface. seen: share of all vertices that the registration calls seen; explained: share of the
@@ -68,13 +69,14 @@ def train_people(folder: Path) -> tuple[Topology, ShapePrior]:
     mean = rows.mean(axis=0)
     rows -= mean
     values, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))
-    values, vectors = values[::-1][:MODES], vectors[:, ::-1][:, :MODES]
+    count = min(MODES, len(rows) - 1)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     basis = (vectors / np.sqrt(values)).T.astype(np.float32) @ rows
     deviations = np.sqrt(values / (len(rows) - 1))
     shape = (-1, 3)
     prior = ShapePrior(
         mean=mean.reshape(shape).astype(np.float64),
-        basis=basis.reshape(MODES, *mean.reshape(shape).shape).astype(np.float64),
+        basis=basis.reshape(count, *mean.reshape(shape).shape).astype(np.float64),
         deviations=deviations,
     )
     return Topology(np.mean(neutrals, axis=0), faces), prior
@@ -137,7 +139,6 @@ def known_of(way: str, case: Case, topology: Topology, prior: ShapePrior) -> dic
     if way == "prior":
         return {"prior": prior}
     rows = landmark_rows(topology)
-    rows = rows[case.is_visible[rows]]
     return {"landmarks": Landmarks(rows, case.truth[rows])} if way == "landmarks" else {}
 
 

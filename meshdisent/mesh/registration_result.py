@@ -155,7 +155,7 @@ def check_fit(found: Registration, limits: FitLimits) -> None:
     if found.explained_share < limits.fewest_explained:
         raise DataError(
             f"The registration failed: {found.explained_share:.1%} of the target lies on the template; wanted "
-            f"{limits.fewest_explained:.0%} or more. The pose was not found (give landmarks, or starts of the pose), or "
+            f"{limits.fewest_explained:.0%} or more. The pose was not found (give landmarks or starts of the pose), or "
             "the target has much that the template has not: cut it off, or lower the limit fewest_explained."
         )
     if found.turned_share > limits.most_turned:

@@ -16,6 +16,7 @@ gradients; their preconditioner is a sparse factorization of the same matrix wit
 :math:`I / 3`, which takes each axis alone: a tenth of the numbers to factorize.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ _COTANGENTS = (0.02, 10.0)  # of angles of 89 and 6 degrees: slivers hold, but n
 _SMALLEST = 0.2  # of the median area of a vertex
 _TIES = 50  # vertices of a loose piece that are tied
 _TOLERANCE, _MOST_STEPS = 1e-3, 60
+_Map = Callable[[np.ndarray], np.ndarray]
 
 
 class Pulls(NamedTuple):
@@ -106,7 +108,8 @@ def _factorized(matrix: sparse.sparray) -> Any:
     return splu(sparse.csc_array(matrix), **order)
 
 
-def _conjugate_gradients(times, near, right: np.ndarray, start: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _conjugate_gradients(times: _Map, near: _Map, right: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Solve times(x) = right from ``start``; ``near`` undoes ``times`` nearly."""
     found = start.copy()
     rest = right - times(found)
     better = near(rest)
