@@ -42,7 +42,7 @@ class Landmarks:
         >>> table = {"nose": 7, "left eye": 2, "right eye": 4, "chin": 0}
         >>> seen = {"left eye": np.zeros(3), "nose": np.ones(3), "right eye": np.ones(3), "ear": np.zeros(3)}
         >>> Landmarks.named(table, seen).vertices
-        array([2, 4, 7])
+        array([2, 7, 4])
         """
         names = sorted(set(on_template) & set(on_target))
         if len(names) < _FEWEST:

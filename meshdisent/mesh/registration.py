@@ -122,8 +122,8 @@ def register(
     --------
     >>> template = scans.topology
     >>> found = register(template, TargetSurface.of_mesh(template.template, template.faces))
-    >>> bool(np.abs(found.vertices - template.template).max() < 1e-3), bool(found.is_seen.all())
-    (True, True)
+    >>> bool(found.is_seen.all()), found.residual.most_mm < 0.5, found.vertices.shape
+    (True, True, (162, 3))
     """
     config = config or RegistrationConfig()
     _check(topology, landmarks, prior)
