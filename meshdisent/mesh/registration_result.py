@@ -34,7 +34,7 @@ class FitLimits:
     """
 
     fewest_seen: float = 0.12
-    fewest_explained: float = 0.7
+    fewest_explained: float = 0.8
     most_stiff_mm: float = 5.0
     most_median_mm: float = 1.5
     most_turned: float = 0.06

@@ -31,6 +31,13 @@ def test_vertices_without_a_match_move_with_the_others(sheet):
     np.testing.assert_allclose(found, np.tile(shift, (sheet.vertex_count, 1)), atol=0.02)
 
 
+def test_a_slope_bends_nothing_up_to_the_border(sheet):
+    slope = 0.1 * sheet.template[:, :1] * [0, 0, 1.0]
+    everywhere = np.arange(sheet.vertex_count)
+    wanted = planes(sheet, everywhere, sheet.template + slope, [0, 0, 1])
+    np.testing.assert_allclose(solved(sheet, wanted, length=30.0, hold_mm=1e6), slope, atol=0.02)
+
+
 def test_a_piece_that_hangs_on_nothing_moves_with_the_nearest_others(shapes):
     vertices, faces = shapes.together(shapes.grid(6, 6), shapes.tetrahedron(), apart=8.0)
     both = Topology(10 * vertices, faces)
