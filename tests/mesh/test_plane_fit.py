@@ -38,8 +38,9 @@ def test_a_shape_step_is_the_least_squares_of_matches_and_prior(with_scale):
     motion, after = shape_step(points, planes, prior, before, 1.7, with_scale)
     np.testing.assert_allclose(after - before, expected[-4:], atol=1e-6)
     np.testing.assert_allclose(motion.apply(center), center + expected[3:6], atol=1e-6)
-    turned = (motion.apply(center + [0, 0, 1.0]) - motion.apply(center)) / motion.scale
-    np.testing.assert_allclose(turned, [0, 0, 1.0] + np.cross(expected[:3], [0, 0, 1.0]), atol=1e-3)
+    up = np.array([0, 0, 1.0])
+    turned = (motion.apply(center + up) - motion.apply(center)) / motion.scale
+    np.testing.assert_allclose(turned, up + np.cross(expected[:3], up), atol=1e-3)
     assert motion.scale == pytest.approx(np.exp(expected[6]) if with_scale else 1.0)
 
 
