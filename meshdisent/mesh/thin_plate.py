@@ -1,0 +1,162 @@
+r"""Displacements of a surface that bend as little as they can while points go where they should.
+
+A surface moves from x to x + d. With matches (p_v, n_v), weights w_v, areas m_v of the vertices and a length l,
+
+.. math:: E(d) = \sum_v m_v w_v \left[(n_v \cdot (x_v + d_v - p_v))^2 + \tau |x_v + d_v - p_v|^2\right]
+                 + \sum_v g_v |x_v + d_v - q_v|^2
+                 + l^4 \left(\int |\Delta d|^2 + \frac{1}{h^2} \int |\nabla d|^2\right)
+
+is minimized: the optimal-step non-rigid registration of Amberg et al. (2007), with the bending of the displacement in
+place of differences of affine maps. Waves shorter than about :math:`2 \pi l` are not followed, whatever the resolution
+of the mesh; so l is the stiffness, in mm. The integrals are those of linear finite elements (cotangents S, lumped areas
+M): :math:`S M^{-1} S + S / h^2`; on the border of the template there is no bending. The last integral keeps what no
+match holds near its neighbors: beyond h a displacement goes on as a constant, not as a slope. Pieces of the template
+that hang on nothing are tied to the nearest vertices of the largest one. The normal equations are solved by conjugate
+gradients; their preconditioner is a sparse factorization of the same matrix with :math:`n n^T` replaced by its mean
+:math:`I / 3`, which takes each axis alone: a tenth of the numbers to factorize.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sparse
+from jaxtyping import Float
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from meshdisent.mesh.normals import face_normals
+from meshdisent.mesh.plane_fit import Planes
+from meshdisent.mesh.topology import Topology
+
+HOLD_MM = 40.0  # h
+_COTANGENTS = (0.02, 10.0)  # of angles of 89 and 6 degrees: slivers hold, but not more than others
+_SMALLEST = 0.2  # of the median area of a vertex
+_TIES = 50  # vertices of a loose piece that are tied
+_TOLERANCE, _MOST_STEPS = 1e-3, 60
+_Map = Callable[[np.ndarray], np.ndarray]
+
+
+class Pulls(NamedTuple):
+    """Places that some vertices should go to: g and q of the equation."""
+
+    points: Float[np.ndarray, "vertex 3"]
+    weights: Float[np.ndarray, " vertex"]
+
+
+class ThinPlate:
+    """The bending energy of displacements of one template.
+
+    Attributes
+    ----------
+    areas : (V,) Area of each vertex in mm^2, a third of its faces.
+    """
+
+    def __init__(self, topology: Topology, hold_mm: float = HOLD_MM):
+        self.areas = _vertex_areas(topology)
+        used = self.areas > 0
+        usual = np.median(self.areas[used]) if used.any() else 1.0
+        bends = (used & ~topology.is_border) / np.maximum(self.areas, _SMALLEST * usual)
+        stretch = _stiffness(topology)
+        bending = stretch @ sparse.diags_array(bends) @ stretch
+        self._energy = sparse.csc_array(bending + stretch / hold_mm**2)
+        self._least = 1e-9 * usual  # what is tied to nothing at all stays
+        self._factored: tuple[float, Any] | None = None
+
+    def solve(
+        self,
+        start: Float[np.ndarray, "vertex 3"],
+        displacement: Float[np.ndarray, "vertex 3"],
+        planes: Planes,
+        length_mm: float,
+        pulls: Pulls | None = None,
+    ) -> Float[np.ndarray, "vertex 3"]:
+        """The displacement d of ``start`` that minimizes E.
+
+        Parameters
+        ----------
+        start : (V, 3) x, mm.
+        displacement : (V, 3) Where the search begins, such as the last result.
+        planes : Matches, with weights from 0 to 1 a vertex.
+        length_mm : l.
+        pulls : Places for some of the vertices, if any, in mm^2 of surface that each is worth.
+        """
+        weights = self.areas * planes.weights
+        along, everywhere = weights, weights * planes.point_weight + self._least
+        pulled = np.zeros(len(start)) if pulls is None else pulls.weights
+        energy = length_mm**4 * self._energy
+        diagonal = along / 3 + everywhere + pulled
+        if self._factored is None or self._factored[0] != length_mm:
+            # Matches change little within a stage; factorizing takes longer than the few more steps.
+            self._factored = length_mm, _factorized(energy + sparse.diags_array(diagonal))
+        near = self._factored[1]
+
+        def times(d: np.ndarray) -> np.ndarray:
+            onto = (along * (planes.normals * d).sum(axis=1))[:, None] * planes.normals
+            return energy @ d + onto + (everywhere + pulled)[:, None] * d
+
+        gap = planes.points - start
+        right = (along * (planes.normals * gap).sum(axis=1))[:, None] * planes.normals
+        right += (weights * planes.point_weight)[:, None] * gap
+        if pulls is not None:
+            right += pulled[:, None] * (pulls.points - start)
+        return _conjugate_gradients(times, near.solve, right, displacement)
+
+
+def _factorized(matrix: sparse.sparray) -> Any:
+    order = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+    return splu(sparse.csc_array(matrix), **order)
+
+
+def _conjugate_gradients(times: _Map, near: _Map, right: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Solve times(x) = right from ``start``; ``near`` undoes ``times`` nearly."""
+    found = start.copy()
+    rest = right - times(found)
+    better = near(rest)
+    way = better
+    size = first = float((rest * better).sum())
+    for _ in range(_MOST_STEPS):
+        if size <= _TOLERANCE**2 * first or size <= 0:
+            break
+        moved = times(way)
+        step = size / float((way * moved).sum())
+        found = found + step * way
+        rest = rest - step * moved
+        better = near(rest)
+        before, size = size, float((rest * better).sum())
+        way = better + (size / before) * way
+    return found
+
+
+def _vertex_areas(topology: Topology) -> Float[np.ndarray, " vertex"]:
+    area = np.linalg.norm(face_normals(topology.template, topology.faces), axis=1) / 6
+    return np.bincount(topology.faces.ravel(), weights=np.repeat(area, 3), minlength=topology.vertex_count)
+
+
+def _stiffness(topology: Topology) -> sparse.csr_array:
+    """S: half the cotangents of the two angles opposite to each edge, within bounds, with loose pieces tied."""
+    corners = topology.template[topology.faces]
+    one, other = np.roll(corners, -1, axis=1) - corners, np.roll(corners, -2, axis=1) - corners
+    area = np.linalg.norm(np.cross(one, other), axis=2)
+    cotangents = np.clip((one * other).sum(axis=2) / np.maximum(area, 1e-12), *_COTANGENTS) / 2
+    heads, tails = topology.faces[:, [1, 2, 0]].ravel(), topology.faces[:, [2, 0, 1]].ravel()
+    loose, held = _ties(topology)
+    heads, tails = np.concatenate([heads, loose]), np.concatenate([tails, held])
+    values = np.concatenate([cotangents.ravel(), np.ones(len(loose))])
+    half = sparse.coo_array((values, (heads, tails)), shape=(topology.vertex_count,) * 2).tocsr()
+    weights = sparse.csr_array(half + half.T)
+    return sparse.csr_array(sparse.diags_array(weights.sum(axis=1)) - weights)
+
+
+def _ties(topology: Topology) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a vertex of a loose piece and the nearest vertex of the largest one."""
+    counts = np.bincount(topology.components)
+    main = np.flatnonzero(topology.components == counts.argmax())
+    tree = cKDTree(topology.template[main])
+    loose = [np.zeros(0, dtype=np.int64)]
+    for piece in np.setdiff1d(np.arange(len(counts)), [counts.argmax()]):
+        members = np.flatnonzero(topology.components == piece)
+        loose.append(members[:: max(1, len(members) // _TIES)])
+    all_loose = np.concatenate(loose)
+    held = main[tree.query(topology.template[all_loose])[1]] if len(all_loose) else all_loose
+    return all_loose, held
