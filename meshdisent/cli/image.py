@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +41,10 @@ class Arguments:
     """Where the face is, pixels; of all photographs."""
     detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Find the face with mediapipe: its face_landmarker.task."""
+    topology: Annotated[str | None, tyro.conf.arg(metavar="T")] = None
+    """Write the face as a scan of this topology, too (a model, a faces.h5, a template in mm): scan.ply."""
+    prior: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """With --topology: look for a likely face of this model first, then bend."""
     seed: int = 0
     """Of the noise that identities are drawn from."""
     draws: int = 1
@@ -54,14 +59,18 @@ def main(arguments: list[str]) -> int:
     refuse_existing(given.out, given.overwrite)
     if given.box is not None and given.detector is not None:
         raise UsageError("--box and --detector both say where the face is; give one of them.")
+    if given.prior is not None and given.topology is None:
+        raise UsageError("--prior belongs to --topology, which is not given.")
     from meshdisent.latentface.latentface import load_latentface
 
     model = load_latentface(given.model)
+    register = None if given.topology is None else _registrar(model, given)
     crops, left_out = _read(given, model.image_size)
     names = _names(list(crops))
     with writing_folder(given.out, given.overwrite) as folder:
         for (path, pixels), name in zip(crops.items(), names, strict=True):
-            _write(model, pixels, folder / name, path.name, given)
+            depth = _write(model, pixels, folder / name, path.name, given)
+            left_out += 0 if register is None else register(depth, folder / name, str(path))
     what = f"{len(crops)} photograph{'s' if len(crops) > 1 else ''}"
     print(f"{given.out}: {what}, each with sheet.png, pictures, face.obj, face.glb and face.json")
     return 3 if left_out else 0
@@ -103,7 +112,8 @@ def _names(paths: list[Path]) -> list[str]:
     return names
 
 
-def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, given: Arguments) -> None:
+def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, given: Arguments) -> np.ndarray:
+    """Write everything about one photograph; gives the depth of its frontal face."""
     import torch
 
     from meshdisent.export.textured import write_textured_glb, write_textured_obj
@@ -132,6 +142,35 @@ def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, gi
     rows = [names[start : start + 4] for start in range(0, len(names), 4)]
     page = sheet([[large[name] for name in row] for row in rows], title=title, below=rows)
     write_png(folder / "sheet.png", page)
+    return depth
+
+
+def _registrar(model: "LatentFace", given: Arguments) -> Callable[[np.ndarray, Path, str], int]:
+    """What writes the scan of a frontal depth; it gives how many (one or none) could not be made."""
+    from meshdisent.cli.register import prior_of, report_of
+    from meshdisent.cli.resample import read_topology
+    from meshdisent.latentface.to_scan import face_ellipse, to_scan
+    from meshdisent.mesh.mesh import Mesh
+
+    assert given.topology is not None
+    topology = read_topology(given.topology)
+    prior = prior_of(given.prior, topology, given.topology)
+    scene, size = model.config.scene, model.image_size
+
+    def register(depth: np.ndarray, folder: Path, where: str) -> int:
+        try:
+            found = to_scan(depth, topology, scene.camera(size), face_ellipse(size), unit_mm=scene.unit_mm, prior=prior)
+        except MeshdisentError as error:
+            print(f"{where}: no scan.ply: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
+        Mesh(found.in_template_frame, topology.faces).write(folder / "scan.ply")
+        report = json.dumps(report_of(found), indent=2)
+        (folder / "scan.json").write_text(report + "\n", encoding="utf-8")
+        residual = found.residual
+        print(f"{where}: scan.ply, {residual.median_mm:.2f} mm from the depth (95 % below {residual.most_mm:.2f})")
+        return 0
+
+    return register
 
 
 def _pictures(model: "LatentFace", image: Any, seen: "FaceViews") -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("meshdisent.cli.quickstart", "run everything below on built-in heads and write a report"),
     "prepare": ("meshdisent.cli.prepare", "read a folder of registered scans into one faces.h5"),
     "prepare-images": ("meshdisent.cli.prepare_images", "read photographs of faces into one images.h5"),
+    "register": ("meshdisent.cli.register", "bring a topology onto raw scans of any mesh"),
     "render": ("meshdisent.cli.render", "render faces of people who do not exist, with their truth"),
     "resample": ("meshdisent.cli.resample", "bring scans of one topology to another"),
     "combine": ("meshdisent.cli.combine", "make one faces.h5 of several of one topology"),

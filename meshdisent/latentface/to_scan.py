@@ -123,6 +123,18 @@ def to_scan(
     return register(topology, target, config, landmarks=landmarks, starts=starts, prior=prior)
 
 
+def face_ellipse(size: int, width: float = 0.8, height: float = 0.95) -> Bool[np.ndarray, "size size"]:
+    """The middle of a frontal picture, where the face is and no background: shares of its sides.
+
+    Examples
+    --------
+    >>> face_ellipse(4, 0.8, 1.0).astype(int).tolist()
+    [[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]]
+    """
+    at = 2 * (np.arange(size) + 0.5) / size - 1
+    return (at[None, :] / width) ** 2 + (at[:, None] / height) ** 2 <= 1
+
+
 def _seen(depth: Float[Tensor, "height width"], mask: np.ndarray | Tensor | None) -> Bool[Tensor, "height width"]:
     has_depth = torch.isfinite(depth) & (depth > 0)
     if mask is None:

@@ -91,6 +91,7 @@ def test_a_perfect_depth_has_no_error_and_the_unknown_is_none():
     perfect = depth_figures(lambda images: truth[: len(images)], known, rows)
     assert perfect["SIDE"]["mean"] < 1e-6
     assert perfect["MAD"]["mean"] < 1e-3
+    assert 1 < perfect["MAD_published"]["mean"] < 10  # its normals are too short
     scaled = depth_figures(lambda images: 1.07 * truth[: len(images)], known, rows)
     assert scaled["SIDE"]["mean"] < 1e-5  # the scale does not count
     assert depth_figures(lambda images: truth, tiny_images(), rows) is None

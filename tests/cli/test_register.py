@@ -1,0 +1,103 @@
+"""``register``: raw scans of another mesh, in any place, to scans of a topology; failures are told, not returned."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from meshdisent.cli.main import main
+from meshdisent.data.synthetic import SyntheticHead, synthetic_dataset
+from meshdisent.mesh.mesh import Mesh
+from meshdisent.morphable.linear import LinearModel
+from meshdisent.morphable.shape_prior import shape_prior
+
+
+@pytest.fixture(scope="module")
+def head():
+    return SyntheticHead(1200)
+
+
+@pytest.fixture(scope="module")
+def template(head, tmp_path_factory):
+    path = tmp_path_factory.mktemp("template") / "template.ply"
+    Mesh(head.topology.template, head.topology.faces).write(path)
+    return path
+
+
+def raw_scan(head, seed=1):
+    """Somebody's face on another mesh: more vertices, in another order."""
+    random = np.random.default_rng(seed)
+    face = head.neutral(0.5 * random.standard_normal(head.identity_size))
+    fine = trimesh.Trimesh(face, head.topology.faces, process=False).subdivide()
+    order = random.permutation(len(fine.vertices))
+    place = np.argsort(order)
+    return face, np.asarray(fine.vertices)[order], place[np.asarray(fine.faces)]
+
+
+def test_a_raw_scan_becomes_a_scan_of_the_topology(head, template, tmp_path, capsys):
+    face, vertices, faces = raw_scan(head)
+    shift = np.array([30.0, -20.0, 100.0])
+    Mesh((vertices + shift) / 10, faces).write(tmp_path / "anna.obj")
+    out = tmp_path / "out"
+    command = ["register", str(tmp_path / "anna.obj"), "--topology", str(template), "--unit", "cm", "--out", str(out)]
+    assert main(command) == 0
+    assert "mm from the surface" in capsys.readouterr().out
+    found = Mesh.read(out / "anna.ply")
+    assert np.array_equal(found.faces, head.topology.faces)
+    # In the template's frame, so the place of the scan does not matter.
+    assert np.linalg.norm(found.vertices - face, axis=1).mean() < 3.0
+    report = json.loads((out / "registration.json").read_text())["anna"]
+    assert report["residual_mm"]["median"] < 0.3
+    assert report["scale"] == 1.0
+    assert np.abs(np.array(report["translation_mm"]) - shift).max() < 15
+    assert main(command) == 2
+
+
+def test_a_prior_that_knows_such_faces_brings_it_closer(head, template, tmp_path):
+    face, vertices, faces = raw_scan(head, seed=2)
+    Mesh(vertices, faces).write(tmp_path / "ben.ply")
+    model = LinearModel.fit(synthetic_dataset(subjects=60, seed=5, vertex_count=1200))
+    model.save(tmp_path / "model.safetensors")
+    errors = {}
+    for name, more in {"alone": [], "prior": ["--prior", str(tmp_path / "model.safetensors")]}.items():
+        out = tmp_path / name
+        assert main(["register", str(tmp_path / "ben.ply"), "--topology", str(template), "--out", str(out), *more]) == 0
+        errors[name] = np.linalg.norm(Mesh.read(out / "ben.ply").vertices - face, axis=1).mean()
+    assert errors["prior"] < errors["alone"]
+    assert errors["prior"] < 1.5
+
+
+def test_what_is_no_face_is_told_and_not_written(head, template, tmp_path, capsys):
+    _, vertices, faces = raw_scan(head)
+    Mesh(vertices, faces).write(tmp_path / "anna.ply")
+    box = trimesh.creation.box((150.0, 150.0, 150.0)).subdivide().subdivide().subdivide()
+    Mesh(np.asarray(box.vertices), np.asarray(box.faces)).write(tmp_path / "box.ply")
+    arguments = ["--topology", str(template), "--out", str(tmp_path / "out")]
+    assert main(["register", str(tmp_path / "box.ply"), str(tmp_path / "anna.ply"), *arguments]) == 3
+    said = capsys.readouterr()
+    assert "left out:" in said.err
+    assert "box.ply" in said.err
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["anna.ply", "registration.json"]
+    assert main(["register", str(tmp_path / "box.ply"), "--topology", str(template), "--out", str(tmp_path / "x")]) == 3
+    assert not (tmp_path / "x").exists()
+
+
+def test_points_without_faces_need_normals(template, tmp_path, capsys):
+    Mesh(np.random.default_rng(0).normal(size=(50, 3))).write(tmp_path / "cloud.ply")
+    command = ["register", str(tmp_path / "cloud.ply"), "--topology", str(template), "--out", str(tmp_path / "out")]
+    assert main(command) == 3
+    assert "no faces and no normals" in capsys.readouterr().err
+
+
+def test_the_prior_of_a_linear_model_is_its_own():
+    model = LinearModel.fit(synthetic_dataset(subjects=12, seed=0, vertex_count=1200))
+    prior = shape_prior(model, drawn=300, modes=5)
+    assert prior.basis.shape == (5, 1200, 3)
+    assert np.allclose((prior.basis.reshape(5, -1) @ prior.basis.reshape(5, -1).T), np.eye(5), atol=1e-6)
+    assert (np.diff(prior.deviations) <= 0).all()
+    # Faces that are drawn anew lie around the mean as the deviations say.
+    again = shape_prior(model, drawn=300, modes=5, seed=1)
+    assert np.abs(again.mean - prior.mean).max() < 3.0
+    assert again.deviations[0] == pytest.approx(prior.deviations[0], rel=0.2)
+    assert np.array_equal(shape_prior(model, drawn=300, modes=5).mean, prior.mean)
