@@ -67,7 +67,7 @@ class Denoiser(nn.Module):
 class TimeSinusoid(nn.Module):
     r"""Steps of time as waves, cosines first.
 
-    .. math:: (\cos(t f_k), \sin(t f_k)), \quad f_k = 10000^{-k/n}, \; k = 0 \dots n - 1
+    .. math:: (\cos(t f_k), \sin(t f_k)), \quad f_k = 10000^{-k/n}, \; k = 0, \ldots, n - 1
 
     In double precision: the one of `diffusers`, which it replaces, computes angles up to 999 in single precision and is
     off by up to 5e-5.

@@ -12,6 +12,11 @@ RADII = (np.array([14.0, 9.0]), np.array([14.0, 9.0]), np.array([22.0, 9.0]))
 
 
 @pytest.fixture(scope="module")
+def head(shapes):
+    return shapes.ball()
+
+
+@pytest.fixture(scope="module")
 def face(head):
     """The front of the ball without its back, open at the eyes and the mouth."""
     return cut(*head, [*EYES, MOUTH])

@@ -36,7 +36,7 @@ class ImageDataset:
     Attributes
     ----------
     labels : The tables below, as one object.
-    image_size : S.
+    image_size : Pixels a side.
     subjects, expressions, sequences : Names; ``subject``, ``expression`` and ``sequence`` point into them.
     subject, expression, sequence, frame : (N,) int64; -1 where unknown.
     split : (N,) int8 index into ``SPLITS``.

@@ -1,4 +1,4 @@
-"""Images as people keep them: SUBJECT/*.jpg, or SUBJECT/SEQUENCE/*.jpg for the frames of videos."""
+"""Images as people keep them: ``SUBJECT/a.jpg``, or ``SUBJECT/SEQUENCE/1.jpg`` for the frames of videos."""
 
 import re
 from dataclasses import dataclass

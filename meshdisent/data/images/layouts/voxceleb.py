@@ -1,4 +1,4 @@
-"""VoxCeleb as frames: ID/VIDEO/CLIP/*.jpg; 1,251 speakers, of whom 1,147 are for training."""
+"""VoxCeleb as frames, ``ID/VIDEO/CLIP/0001.jpg``; 1,251 speakers, of whom 1,147 are for training."""
 
 import re
 from collections import Counter
