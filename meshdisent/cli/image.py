@@ -16,6 +16,7 @@ from meshdisent.files import refuse_existing, writing_folder
 if TYPE_CHECKING:
     from meshdisent.latentface.face_views import FaceViews
     from meshdisent.latentface.latentface import LatentFace
+    from meshdisent.render.shading import Light
 
 #: Degrees about the vertical axis of the views that the sheet shows.
 TURNS = (-40.0, -20.0, 20.0, 40.0)
@@ -193,12 +194,23 @@ def _pictures(model: "LatentFace", image: Any, seen: "FaceViews") -> dict[str, n
     }
     if seen.identity is not None:
         colors["identity"] = seen.identity
+    for side, dx in (("left", 1.0), ("right", -1.0)):
+        colors[f"lit from the {side}"] = relit(model, seen.depth, seen.albedo, _side_light(seen.depth, dx))
     for turn in TURNS:
         angles = torch.zeros_like(seen.angles)
         angles[:, 1] = np.deg2rad(turn)
         side = "left" if turn < 0 else "right"
         colors[f"turned {side} {abs(turn):.0f}"] = reposed(model, seen.depth, seen.frontal, angles)
     return {name: (255 * value[0]).round().byte().permute(1, 2, 0).cpu().numpy() for name, value in colors.items()}
+
+
+def _side_light(like: Any, dx: float) -> "Light":
+    """A third of the light from everywhere, the rest from one side; normals and light look away from the camera."""
+    from meshdisent.render.shading import Light
+
+    direction = like.new_tensor([[dx, 0.0, 0.7]])
+    third = like.new_full((1,), 1 / 3)
+    return Light(ambient=third, diffuse=2 * third, direction=direction / direction.norm(dim=1, keepdim=True))
 
 
 def _numbers(seen: "FaceViews") -> dict[str, Any]:

@@ -136,3 +136,44 @@ def test_photographs_are_prepared(photo, tmp_path, capsys):
     assert ImageDataset.open(out).pixels().shape == (1, 16, 16, 3)
     assert main(["prepare-images", "celebb", str(tmp_path / "raw"), "--out", str(tmp_path / "x.h5")]) == 2
     assert "celeba" in capsys.readouterr().err
+
+
+def test_a_face_in_a_photograph_becomes_a_scan_of_a_topology(model, photo, tmp_path, capsys, monkeypatch):
+    """The depth is that of a synthetic head, which a network of this size has not learned."""
+    from dataclasses import replace
+
+    import torch
+
+    from meshdisent.data.synthetic import SyntheticHead
+    from meshdisent.latentface import face_views
+    from meshdisent.render.camera import Camera
+    from meshdisent.render.heads import in_camera_frame
+    from meshdisent.render.rasterizer import rasterize
+
+    head = SyntheticHead(1200)
+    someone = head.neutral(0.5 * np.random.default_rng(3).standard_normal(head.identity_size))
+    seen = rasterize(
+        in_camera_frame(torch.from_numpy(someone[None])),
+        torch.from_numpy(head.topology.faces),
+        Camera.of_field_of_view(32),
+    )
+    depth = torch.where(seen.is_seen, seen.depth, 1.1)
+    look = face_views.look
+    monkeypatch.setattr(face_views, "look", lambda *a, **k: replace(look(*a, **k), depth=depth.float()))
+    template = tmp_path / "template.ply"
+    Mesh(head.topology.template, head.topology.faces).write(template)
+    command = ["image", str(model), str(photo), "--topology", str(template)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "scan.ply" in capsys.readouterr().out
+    scan = Mesh.read(tmp_path / "out" / "Zoë 1" / "scan.ply")
+    assert np.array_equal(scan.faces, head.topology.faces)
+    front = head.topology.template[:, 2] > head.topology.template[:, 2].mean()
+    assert np.linalg.norm(scan.vertices - someone, axis=1)[front].mean() < 4.0
+    assert json.loads((tmp_path / "out" / "Zoë 1" / "scan.json").read_text())["residual_mm"]["median"] < 1.0
+    depth[:] = 1.0 + 0.1 * torch.rand(depth.shape)
+    assert main([*command, "--out", str(tmp_path / "noise")]) == 3
+    assert "no scan.ply" in capsys.readouterr().err
+    assert not (tmp_path / "noise" / "Zoë 1" / "scan.ply").exists()
+    assert main(["image", str(model), str(photo), "--prior", "wsdf-ict", "--out", str(tmp_path / "x")]) == 2
+    assert main([*command, "--prior", "wsdf-ict", "--out", str(tmp_path / "x")]) == 3
+    assert "topology" in capsys.readouterr().err
