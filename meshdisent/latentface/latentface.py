@@ -74,6 +74,7 @@ class LatentFace(Trainable):
     config_class: ClassVar[type] = LatentFaceConfig
     watchable: ClassVar[tuple[str, ...]] = ("photo", "SIDE", "MAD", "identity")
     noun: ClassVar[str] = "pictures"
+    training_only: ClassVar[tuple[str, ...]] = ("stage_one.confidence",)
 
     def __init__(self, config: LatentFaceConfig):
         super().__init__()
@@ -274,6 +275,11 @@ class LatentFace(Trainable):
         """A tensor of the model's floating type, on its device."""
         return next(self.stage_one.parameters())
 
+    @property
+    def spared_size(self) -> int:
+        """Norms, biases and ranges are not halved: they are small, and everything else stands on them."""
+        return 4096
+
     def form(self) -> dict[str, str]:
         """The size of pictures."""
         return {"image_size": str(self.image_size)}
@@ -286,11 +292,10 @@ class LatentFace(Trainable):
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], head: dict[str, str], where: str) -> "LatentFace":
         """Build the model from a model file or a checkpoint."""
-        config = fill(LatentFaceConfig, json.loads(head["config"]), where, "config")
-        model = cls(config)
-        model.load_state_dict(
-            whole({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
-        )
+        model = cls(fill(LatentFaceConfig, json.loads(head["config"]), where, "config"))
+        state = whole({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
+        untrained = {k: v for k, v in model.state_dict().items() if k.startswith(cls.training_only)}
+        model.load_state_dict(untrained | state)
         return model
 
     @classmethod
