@@ -40,7 +40,7 @@ from meshdisent.latentface.evaluation import (
 )
 from meshdisent.latentface.latentface import load_latentface
 from meshdisent.latentface.networks import shape_network
-from meshdisent.training.recipe import read_recipe
+from meshdisent.training.recipe import differences, read_recipe
 
 RECORDS, TABLE = jobs.RECORDS / "photographs", jobs.ROOT / "docs" / "photographs-table.md"
 
@@ -66,6 +66,7 @@ class Experiment:
     records: Path = RECORDS
     table: Path = TABLE
     people: int = 500
+    size: int = 64
     smoke_minutes: float | None = None
 
     @cached_property
@@ -73,7 +74,8 @@ class Experiment:
         """The pictures, made if they are not there."""
         path = self.out / "images.h5"
         if not path.exists():
-            jobs.command("render", "--out", path, "--people", self.people, "--sequences", 4, "--frames", 8)
+            wanted = ("--people", self.people, "--sequences", 4, "--frames", 8, "--size", self.size)
+            jobs.command("render", "--out", path, *wanted)
         return ImageDataset.open(path).load()
 
     def settings(self, name: str) -> tuple[str, ...]:
@@ -94,9 +96,14 @@ class Experiment:
         if not file.is_file():
             return None
         found = json.loads(file.read_text(encoding="utf-8"))
-        if name in TRAINED and jobs.changed_keys(found["recipe"], read_recipe(TRAINED[name], self.settings(name))):
-            return None
-        return found
+        return None if name in TRAINED and differences(found["recipe"], self.recipe(name)) else found
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """The resolved recipe of a trained row as plain values, in which no folder stands."""
+        values = read_recipe(TRAINED[name], self.settings(name)).plain()
+        if values["config"]["start"] is not None:
+            values["config"]["start"] = "the run LatentFace"
+        return values
 
 
 def slug(name: str) -> str:
@@ -109,10 +116,10 @@ def make(experiment: Experiment, name: str, code: dict[str, Any]) -> dict[str, A
     data = experiment.data
     about: dict[str, Any] = {"name": name, **({"is_smoke_test": True} if experiment.smoke_minutes else {})}
     if name in TRAINED:
-        settings = experiment.settings(name)
-        jobs.train(TRAINED[name], settings, experiment.run(name), experiment.out / "images.h5", code)
+        data_file = experiment.out / "images.h5"
+        jobs.train(TRAINED[name], experiment.settings(name), experiment.run(name), data_file, code)
         model = load_latentface(experiment.run(name))
-        about |= {"recipe": read_recipe(TRAINED[name], settings).plain(), "steps": model.card.notes.get("steps")}
+        about |= {"recipe": experiment.recipe(name), "steps": model.card.notes.get("steps")}
         about["training_minutes"] = round(model.card.notes.get("seconds", 0.0) / 60, 2)
         about["depth"] = measured(data, lambda images: view_depth(model, images))
         about["codes"] = codes_tell(data, feature_kinds(model, draws=4))
