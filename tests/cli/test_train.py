@@ -1,5 +1,6 @@
 """meshdisent train, as it is called: what is printed, what is left, and the exit codes."""
 
+import errno
 import json
 import os
 import shlex
@@ -168,3 +169,38 @@ def test_settings_are_gathered_wherever_they_stand():
 def test_help_has_an_example_and_needs_no_torch(capsys):
     assert main(["train", "--help"]) == 0
     assert "For example: meshdisent train wsdf --data faces.h5 --out run" in capsys.readouterr().out
+
+
+def test_scans_on_a_read_only_disk_are_trained_on_and_left_alone(job, tmp_path, monkeypatch):
+    """Modes do not bind root, so what counts is that only reading is asked for, and that nothing appears beside them."""
+    import h5py
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    Path("faces.h5").rename(disk / "faces.h5")
+    before = (disk / "faces.h5").read_bytes()
+    (disk / "faces.h5").chmod(0o444)
+    disk.chmod(0o555)
+    opened, modes = h5py.File.__init__, []
+
+    def noting(file, name, mode="r", **more):
+        modes.append(mode)
+        opened(file, name, mode, **more)
+
+    monkeypatch.setattr(h5py.File, "__init__", noting)
+    job[3] = str(disk / "faces.h5")
+    assert main([*job, "--set", "training.memory_gigabytes=0"]) == 0
+    assert main(["inspect", job[3]]) == 0
+    disk.chmod(0o755)
+    assert set(modes) == {"r"}
+    assert [file.name for file in disk.iterdir()] == ["faces.h5"]
+    assert (disk / "faces.h5").read_bytes() == before
+
+
+def test_a_read_only_disk_for_the_run_is_one_clear_line(job, monkeypatch, capsys):
+    def refuse(path, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(job) == 3
+    assert "run could not be written: Read-only file system" in capsys.readouterr().err
