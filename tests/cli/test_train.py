@@ -172,7 +172,7 @@ def test_help_has_an_example_and_needs_no_torch(capsys):
 
 
 def test_scans_on_a_read_only_disk_are_trained_on_and_left_alone(job, tmp_path, monkeypatch):
-    """Modes do not bind root, so what counts is that only reading is asked for, and that nothing appears beside them."""
+    """Modes do not bind root, so what counts is that only reading is asked for and nothing appears beside them."""
     import h5py
 
     disk = tmp_path / "disk"
