@@ -13,12 +13,15 @@ from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.files import refuse_existing, writing_folder
 
 if TYPE_CHECKING:
+    from meshdisent.mesh.landmark_files import Points
+    from meshdisent.mesh.landmarks import Landmarks
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.mesh.plane_fit import ShapePrior
     from meshdisent.mesh.registration_result import Registration
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.mesh.topology import Topology
 
+_FARTHEST_MM = 15.0
 MILLIMETERS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 
 
@@ -42,6 +45,11 @@ class Arguments:
     """Of the scans."""
     prior: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Look for a likely face of this model first, then bend; its topology must be T."""
+    landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    """Named points on the scan in its unit (.json, .csv, .pp, .pts, .ljson): they give the pose, and pull. Of several
+    scans a folder of files that are called as the scans are."""
+    template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The same points on the template, in mm; its nearest vertices are taken."""
     any_pose: bool = False
     """Scans may be turned any way."""
     scale: bool = False
@@ -58,6 +66,8 @@ def main(arguments: list[str]) -> int:
     refuse_existing(given.out, given.overwrite)
     if not given.scans:
         raise UsageError("No scan is named; wanted at least one SCAN, a mesh file.")
+    if (given.landmarks is None) != (given.template_landmarks is None):
+        raise UsageError("--landmarks and --template-landmarks name the same points on scan and template; give both.")
     fit = _fitter(given)
     meshes: dict[str, Mesh] = {}
     reports: dict[str, dict[str, Any]] = {}
@@ -94,14 +104,58 @@ def _fitter(given: Arguments) -> Callable[[Path], tuple["Mesh", dict[str, Any]]]
     topology = read_topology(given.topology)
     prior = prior_of(given.prior, topology, given.topology)
     config = RegistrationConfig(with_scale=given.scale)
+    on_template = None if given.template_landmarks is None else _template_rows(given.template_landmarks, topology)
 
     def fit(path: Path) -> tuple[Mesh, dict[str, Any]]:
         target = surface_of(Mesh.read(path), MILLIMETERS[given.unit])
         starts = any_starts(topology, target) if given.any_pose else None
-        found = register(topology, target, config, starts=starts, prior=prior)
+        landmarks = None if on_template is None else _landmarks_of(path, on_template, given)
+        found = register(topology, target, config, landmarks=landmarks, starts=starts, prior=prior)
         return Mesh(found.in_template_frame, topology.faces), report_of(found)
 
     return fit
+
+
+def _template_rows(path: Path, topology: "Topology") -> dict[str, int]:
+    """The vertex of the template next to each named point."""
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    from meshdisent.mesh.landmark_files import read_landmark_file
+
+    points = _in_space(read_landmark_file(path), path)
+    distance, rows = cKDTree(topology.template).query(np.stack(list(points.values())))
+    if distance.max() > _FARTHEST_MM:
+        name = list(points)[int(distance.argmax())]
+        raise DataError(
+            f"{path}: {name!r} is {distance.max():.0f} mm from the template; wanted points on it, in mm. Pick them on "
+            "the template itself."
+        )
+    return dict(zip(points, rows.tolist(), strict=True))
+
+
+def _landmarks_of(scan: Path, on_template: dict[str, int], given: Arguments) -> "Landmarks":
+    """The landmarks of one scan that the template has, too."""
+    from meshdisent.mesh.landmark_files import READERS, read_landmark_file
+    from meshdisent.mesh.landmarks import Landmarks
+
+    assert given.landmarks is not None
+    path = given.landmarks
+    if path.is_dir():
+        found = [path / f"{scan.stem}{ending}" for ending in READERS if (path / f"{scan.stem}{ending}").is_file()]
+        if len(found) != 1:
+            raise DataError(f"{path} has {len(found)} landmark files called {scan.stem}; wanted one for {scan.name}.")
+        path = found[0]
+    elif len(given.scans) > 1:
+        raise UsageError(f"--landmarks is the file {path}, and there are several scans; give a folder of files.")
+    points = _in_space(read_landmark_file(path), path)
+    return Landmarks.named(on_template, {name: MILLIMETERS[given.unit] * place for name, place in points.items()})
+
+
+def _in_space(points: "Points", path: Path) -> "Points":
+    if any(len(place) != 3 for place in points.values()):
+        raise DataError(f"{path} has points of a picture, with two coordinates; wanted points in space, with three.")
+    return points
 
 
 def prior_of(name: str | None, topology: "Topology", where: str) -> "ShapePrior | None":

@@ -101,3 +101,35 @@ def test_the_prior_of_a_linear_model_is_its_own():
     assert np.abs(again.mean - prior.mean).max() < 3.0
     assert again.deviations[0] == pytest.approx(prior.deviations[0], rel=0.2)
     assert np.array_equal(shape_prior(model, drawn=300, modes=5).mean, prior.mean)
+
+
+def test_landmarks_give_the_pose(head, template, tmp_path, capsys):
+    """A scan that lies on its side: the starts of a face that looks ahead do not find it, five landmarks do."""
+    face, vertices, faces = raw_scan(head, seed=4)
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    Mesh(vertices @ turn / 1000, faces).write(tmp_path / "anna.ply")
+    points = head.topology.template
+    rows = {"nose": points[:, 2].argmax(), "chin": points[:, 1].argmin(), "top": points[:, 1].argmax()}
+    rows |= {"left": points[:, 0].argmax(), "right": points[:, 0].argmin()}
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    right = json.dumps({name: points[row].tolist() for name, row in rows.items()})
+    (marks / "template.json").write_text(right)
+    on_scan = {name: (face[row] @ turn / 1000).tolist() for name, row in rows.items()}
+    (marks / "anna.json").write_text(json.dumps(on_scan | {"ear": [0, 0, 0]}))
+    command = ["register", str(tmp_path / "anna.ply"), "--topology", str(template), "--unit", "m"]
+    both = ["--landmarks", str(marks), "--template-landmarks", str(marks / "template.json")]
+    assert main([*command, *both, "--out", str(tmp_path / "out")]) == 0
+    found = Mesh.read(tmp_path / "out" / "anna.ply").vertices
+    assert np.linalg.norm(found - face, axis=1).mean() < 4.0
+    capsys.readouterr()
+    assert main([*command, "--landmarks", str(marks), "--out", str(tmp_path / "x")]) == 2
+    assert "give both" in capsys.readouterr().err
+    far = {name: (points[row] + 40).tolist() for name, row in rows.items()}
+    (marks / "template.json").write_text(json.dumps(far))
+    assert main([*command, *both, "--out", str(tmp_path / "x")]) == 3
+    assert "mm from the template" in capsys.readouterr().err
+    (marks / "anna.json").unlink()
+    (marks / "template.json").write_text(right)
+    assert main([*command, *both, "--out", str(tmp_path / "x")]) == 3
+    assert "0 landmark files called anna" in capsys.readouterr().err
