@@ -123,7 +123,7 @@ def _checked(rows: list[tuple[str, list[float]]], where: str) -> Points:
 
 
 def _numbers(values: Any) -> list[float]:
-    if not isinstance(values, list | tuple) or isinstance(values, str):
+    if not isinstance(values, list | tuple):
         raise ValueError(f"{values!r} is no list of coordinates")
     if not all(isinstance(value, int | float | str) and not isinstance(value, bool) for value in values):
         raise ValueError(f"{values!r} holds what is no number")
