@@ -1,12 +1,12 @@
 """Landmark files: named points in the formats that people have, read without running or fetching anything.
 
-=========  =========================================================================================================
+========== =========================================================================================================
 ``.json``  ``{"tip of the nose": [x, y, z], ...}``, or a list of ``{"name": ..., "point": [x, y, z]}``
 ``.csv``   a row a point: name, x, y, z; a heading is allowed
 ``.pp``    MeshLab's picked points
 ``.pts``   iBUG's numbered points; they get the names of the 68-point scheme if they are 68, else their numbers from 1
 ``.ljson`` menpo's, versions 2 and 3; points of a label are called ``LABEL 1``, ``LABEL 2``, ...
-=========  =========================================================================================================
+========== =========================================================================================================
 
 Points have two or three coordinates, all in one file alike, in the unit and frame of the file's mesh or picture.
 """
