@@ -1,5 +1,6 @@
 """``meshdisent prepare-images LAYOUT RAW --out images.h5``: photographs of faces into the file that training reads."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,5 +83,5 @@ def _text(result: "ImagePreparation") -> str:
     if result.rejected:
         lines.append(f"rejected: {len(result.rejected)} images, listed in {result.rejected_path}; the first:")
         lines += [f"  {rejection.source}: {rejection.reason}" for rejection in result.rejected[:3]]
-    lines.append(f"next: meshdisent train latentface-rendered --data {result.path} --out run")
+    lines.append(f"next: meshdisent train latentface-rendered --data {shlex.quote(str(result.path))} --out run")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """``meshdisent render --out images.h5``: faces of people who do not exist, with all that a photograph hides."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> int:
     found = ImageDataset.open(given.out).summary()
     splits = ", ".join(f"{count} {name}" for name, count in found["splits"].items() if count)
     print(f"{given.out}: {found['images']} pictures of {found['subjects']} people ({splits}), {given.size} pixels")
-    print(f"next: meshdisent train latentface-rendered --data {given.out} --out run")
+    print(f"next: meshdisent train latentface-rendered --data {shlex.quote(str(given.out))} --out run")
     return 0
 
 
