@@ -4,6 +4,7 @@ A file is foreign until it has passed :meth:`FileKind.opened`. The two kinds are
 of images (``images/image_file.py``).
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,3 +173,10 @@ class FileKind:
 def size_on_disk(file: h5py.File) -> int:
     """Bytes of an open file as the system counts them now; HDF5 remembers what it found when the file was opened."""
     return os.fstat(file.id.get_vfd_handle()).st_size
+
+
+def disk_full(error: BaseException | None) -> BaseException | None:
+    """Give the number of the system's error back to what HDF5 reports as a text."""
+    if error is not None and "No space left on device" in str(error) and getattr(error, "errno", None) != errno.ENOSPC:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)).with_traceback(error.__traceback__)
+    return error

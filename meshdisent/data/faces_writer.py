@@ -1,6 +1,5 @@
 """Writes faces.h5 scan by scan; the file appears whole at the end or not at all."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 from jaxtyping import Float, Float32, Int
 
+from meshdisent.data.checked_file import disk_full
 from meshdisent.data.faces_file import FORMAT, FORMAT_VERSION, OWN_ATTRIBUTES, blocks, read_scans
 from meshdisent.data.labels import Labels
 from meshdisent.errors import DataError
@@ -117,7 +117,7 @@ class DatasetWriter:
             error = error or failure
         if error is None and not self._is_finished:
             error = RuntimeError(f"{self.path} was left without finish()")
-        error = _disk_full(error)
+        error = disk_full(error)
         self._aside.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
         if error is not under_way and error is not None:
             raise error
@@ -223,10 +223,3 @@ def _check_finite(vertices: np.ndarray, first: int) -> None:
             f"Scan {first + int(np.argmin(finite))} has a coordinate that is not finite; wanted finite "
             "millimeters. Leave the scan out, or export it again."
         )
-
-
-def _disk_full(error: BaseException | None) -> BaseException | None:
-    """Give the number of the system's error back to what HDF5 reports as a text."""
-    if error is not None and "No space left on device" in str(error) and getattr(error, "errno", None) != errno.ENOSPC:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)).with_traceback(error.__traceback__)
-    return error

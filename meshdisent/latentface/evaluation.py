@@ -23,14 +23,13 @@ from meshdisent.latentface.features import (
     offset_features,
     verification_features,
 )
-from meshdisent.latentface.image_figures import depth_errors
+from meshdisent.latentface.image_figures import BLOCK, depth_errors
 from meshdisent.latentface.probes import LabeledFeatures, probe_expressions, probe_expressions_published
 from meshdisent.latentface.verification import verify_linear, verify_linear_published, verify_threshold
 
 if TYPE_CHECKING:
     from meshdisent.latentface.latentface import LatentFace
 
-BLOCK = 64
 #: Takes pictures (B, 3, S, S) from 0 to 1 apart into features.
 Take = Callable[[Float[Tensor, "batch 3 size size"]], Float[Tensor, "batch feature"]]
 

@@ -14,6 +14,7 @@ from meshdisent.metrics.depth import BACKGROUND, eroded, mean_angle, normals_of_
 if TYPE_CHECKING:
     from meshdisent.latentface.latentface import LatentFace
 
+#: Pictures that go through the networks at once.
 BLOCK = 64
 
 

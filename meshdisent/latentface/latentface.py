@@ -21,7 +21,7 @@ from meshdisent.latentface.diffusion import RepresentationDiffusion, draw_noise
 from meshdisent.latentface.identity_encoder import IdentityEncoder
 from meshdisent.latentface.identity_model import IdentityModel
 from meshdisent.latentface.image_batches import ImageBatches, LatentBatch, Wanted
-from meshdisent.latentface.image_figures import image_figures, in_words
+from meshdisent.latentface.image_figures import BLOCK, image_figures, in_words
 from meshdisent.latentface.published import PublishedLatentFace, load_published_latentface
 from meshdisent.latentface.reconstruction import SceneConfig
 from meshdisent.latentface.settings import LatentFaceConfig, StageOneConfig, StageTwoConfig
@@ -30,8 +30,6 @@ from meshdisent.morphable.tensor_file import whole
 from meshdisent.morphable.trainable import BatchSupply, Phase, Player, Trainable
 from meshdisent.training.typed_yaml import fill, plain
 
-#: Pictures that go through the networks at once.
-BLOCK = 64
 PARTS = ("texture", "shape")
 
 

@@ -1,6 +1,5 @@
 """Writes images.h5 block by block; the file appears whole at the end or not at all."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import h5py
 import numpy as np
 from jaxtyping import UInt8
 
+from meshdisent.data.checked_file import disk_full
 from meshdisent.data.images.image_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -98,9 +98,7 @@ class ImageWriter:
             error = error or failure
         if error is None and not self._is_finished:
             error = RuntimeError(f"{self.path} was left without finish()")
-        # HDF5 reports the system's errors as text
-        if error is not None and "No space left on device" in str(error) and not getattr(error, "errno", None):
-            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)).with_traceback(error.__traceback__)
+        error = disk_full(error)
         self._aside.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
         if error is not under_way and error is not None:
             raise error
