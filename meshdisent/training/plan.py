@@ -61,14 +61,15 @@ class Plan:
         return max(number for number, start in enumerate(self.starts) if start <= step)
 
     def rate_at(self, config: TrainingConfig, step: int, seconds: float) -> float:
-        """Learning rate of the step after ``step`` steps: the schedule begins with the phase."""
+        """Learning rate of the step after ``step`` steps; a schedule begins and ends with the phase."""
         number = self.number_at(step)
         if self.phases[number].has_constant_rate:
             return config.learning_rate
-        start, last = self.starts[number], self.last_step
-        length = None if last is None else last - start
+        start, is_last = self.starts[number], number == len(self.phases) - 1
+        end = self.last_step if is_last else self.starts[number + 1]
+        length = None if end is None else end - start
         done = step - start
-        fraction = fraction_done(length, config.minutes, done, seconds)
+        fraction = fraction_done(length, config.minutes if is_last else None, done, seconds)
         return learning_rate(config, done, fraction, done // self.steps_per_epoch)
 
     def is_measured(self, number: int) -> bool:

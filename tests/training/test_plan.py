@@ -51,6 +51,18 @@ def test_the_schedule_begins_with_its_phase():
     assert [plan.rate_at(decay, step, 0.0) for step in (9, 19, 20, 29, 30)] == [1.0, 1.0, 0.5, 0.5, 0.25]
 
 
+def test_a_schedule_ends_with_its_phase():
+    """Two phases of ten and twenty steps, both with a cosine: each falls to zero over its own length."""
+    phases = [Phase(name="before", players=[], steps=10), Phase(name="training", players=[])]
+    config = TrainingConfig(steps=30, learning_rate=1.0, schedule="cosine")
+    plan = Plan.of(phases, config, batches_per_epoch=5)
+    rates = [round(plan.rate_at(config, step, 0.0), 3) for step in (0, 5, 9, 10, 20, 30)]
+    assert rates == [1.0, 0.5, 0.024, 1.0, 0.5, 0.0]
+    by_time = TrainingConfig(minutes=1.0, learning_rate=1.0, schedule="cosine")
+    plan = Plan.of(phases, by_time, batches_per_epoch=5)
+    assert round(plan.rate_at(by_time, 5, 59.0), 3) == 0.5  # minutes end the last phase alone
+
+
 def test_a_phase_without_steps_is_passed_over():
     plan = Plan.of([Phase(name="none", players=[], steps=0), AFTER], TrainingConfig(steps=2), 5)
     assert [plan.number_at(step) for step in (0, 1)] == [1, 1]
