@@ -3,6 +3,7 @@
 Every file that the library writes goes through :func:`writing`.
 """
 
+import glob
 import os
 import shutil
 import tempfile
@@ -84,6 +85,13 @@ def writing_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove what a killed process left of a file that :func:`writing` was to write; nobody may be writing it now."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        leftover.unlink(missing_ok=True)
 
 
 def refuse_existing(path: str | os.PathLike, overwrite: bool) -> None:

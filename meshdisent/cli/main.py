@@ -137,6 +137,11 @@ def _nearest(verb: str) -> str:
 
 
 def _complain(message: str, code: int) -> int:
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun started several of us: one of them speaks
+        from meshdisent.nn.processes import speaks_first
+
+        if not speaks_first():
+            return code
     print(f"meshdisent: {'' if message.startswith('stopped') else 'error: '}{message}", file=sys.stderr)
     return code
 

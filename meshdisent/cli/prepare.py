@@ -38,6 +38,8 @@ class Steps:
     """Draws the split, and the people of the layout ict."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Processes that read, at most one a core; if not given, as many."""
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Let the workers of a dask.distributed scheduler read, such as tcp://10.0.0.1:8786; they see the same files."""
     strict: bool = False
     """Exit with code 3 if any scan was rejected."""
     overwrite: bool = False
@@ -66,6 +68,7 @@ def main(arguments: list[str]) -> int:
         split_by=steps.split_by,
         seed=steps.seed,
         workers=steps.workers,
+        cluster=steps.cluster,
         overwrite=steps.overwrite,
         progress=True,
     )

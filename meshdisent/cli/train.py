@@ -1,6 +1,7 @@
 """``meshdisent train RECIPE --data faces.h5 --out RUN``: train a model from a recipe."""
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -83,9 +84,12 @@ def _train(recipe: Recipe, data: "TrainingData", given: Arguments, command: str)
             notes={"command": command},
         )
     except Interrupted as stop:
-        draw_curves(folder)
-        print(f"meshdisent: {stop}", file=sys.stderr)
+        if leads():
+            draw_curves(folder)
+            print(f"meshdisent: {stop}", file=sys.stderr)
         return stop.exit_code
+    if not leads():
+        return 0
     draw_curves(folder)
     numbers = json.dumps(to_json(result, folder), indent=2)
     if given.json == "-":
@@ -96,6 +100,11 @@ def _train(recipe: Recipe, data: "TrainingData", given: Arguments, command: str)
             aside.write_text(numbers + "\n", encoding="utf-8")
     print(text(result, folder, given.data))
     return 0
+
+
+def leads() -> bool:
+    """Whether this process writes and speaks: the first of several that torchrun has started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def gather_settings(arguments: list[str]) -> list[str]:

@@ -6,19 +6,21 @@ training scans aside, split. A scan that cannot be used is listed with its reaso
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from tqdm import tqdm
 
+from meshdisent.data.cluster import map_on_cluster
 from meshdisent.data.common_frame import to_common_frame
 from meshdisent.data.dataset import truth_array
 from meshdisent.data.faces_writer import DatasetWriter, Transforms
@@ -27,6 +29,7 @@ from meshdisent.data.layouts.base import Layout, Listing, Rejection, ScanRecord
 from meshdisent.data.layouts.recognition import find_scans
 from meshdisent.data.neutral_frame import check_neutrals, to_neutral_frame
 from meshdisent.data.outliers import drop_unlikely
+from meshdisent.data.reading_journal import ReadBatch, ReadingJournal, journal_key
 from meshdisent.data.rejected_list import rejected_path, write_rejected
 from meshdisent.data.splits import split_scans
 from meshdisent.data.target import Target, choose_target, stable_vertices
@@ -36,6 +39,8 @@ from meshdisent.files import refuse_existing
 from meshdisent.mesh.alignment import align as align_points
 
 Alignment = Literal["none", "rigid", "similarity", "neutral-first"]
+#: Applies a function to tasks, somewhere, and gives the results in the order of the tasks.
+Spread = Callable[[Callable[[list[ScanRecord]], ReadBatch], list[list[ScanRecord]]], Iterator[ReadBatch]]
 _SCANS_PER_WORKER = 500  # a new process takes about a second to start
 _BATCH, _LARGEST_BATCH = 16, 64  # scans that one worker reads at a time; a batch ends with a subject where it can
 
@@ -83,10 +88,14 @@ def prepare(
     split_by: str | os.PathLike = "subjects",
     seed: int = 0,
     workers: int | None = 1,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Preparation:
     """Write a faces.h5 from the scans of a data set.
+
+    What has been read is kept beside ``out`` until the file is whole, so the same call after an interruption goes on
+    where it was, and gives the same file.
 
     Parameters
     ----------
@@ -102,6 +111,7 @@ def prepare(
     split_by : "subjects", "frames", a published split that the layout knows by name, or a JSON file of subject names.
     seed : Draws the split of subjects, and the people of a layout that makes them.
     workers : Processes that read scans, None for one a core; changes nothing but the time.
+    cluster : Address of a dask.distributed scheduler whose workers read instead; they see the files by the same names.
     overwrite : Replace an existing file.
     progress : Show a bar on standard error.
 
@@ -118,7 +128,7 @@ def prepare(
     out = Path(out)
     refuse_existing(out, overwrite)
     alignment, share = align or layout.align, layout.drop if drop is None else drop
-    _check_arguments(alignment, share, stable, workers)
+    _check_arguments(alignment, share, stable, workers, cluster)
     listing = find_scans(layout)
     subjects, expressions = _names(listing)
     split = split_scans(split_by, subjects, seed, listing.left_out, expressions=expressions, named=layout.splits)
@@ -127,10 +137,15 @@ def prepare(
     target = choose_target(layout, listing.records, seed, vertices, topology)
     anchors = stable_vertices(stable, target)
     settings = _settings(layout, vertices, topology, alignment, stable, share, split_by, seed)
-    with DatasetWriter(out, target.topology, settings, overwrite) as writer:
-        kept = _read_all(
-            writer, layout, listing, target, anchors, seed, workers or _worker_count(len(listing.records)), progress
-        )
+    read = functools.partial(_read_batch, layout, target, anchors, seed)
+    spread: Spread = functools.partial(map_in_order, worker_count=workers or _worker_count(len(listing.records)))
+    if cluster is not None:
+        spread = functools.partial(map_on_cluster, address=cluster)
+    with (
+        _journal(out, settings, listing, target, anchors) as journal,
+        DatasetWriter(out, target.topology, settings, overwrite) as writer,
+    ):
+        kept = _read_all(writer, listing, read, spread, journal, progress)
         write_rejected(out, kept.rejected)
         if not len(writer):
             raise DataError(
@@ -174,33 +189,33 @@ class _Kept:
     rejected: list[Rejection]
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """What a worker gives back: scans of the stored topology, and which of its records they are."""
-
-    vertices: Float32[np.ndarray, "scan vertex 3"]
-    anchors: Float32[np.ndarray, "scan anchor 3"]
-    kept: list[int]
-    rejected: list[Rejection]
+def _journal(
+    out: Path, settings: dict[str, Any], listing: Listing, target: Target, anchors: Int[np.ndarray, " anchor"] | None
+) -> ReadingJournal:
+    """What an earlier call with the same files and settings has read already."""
+    rows = np.empty(0, np.int64) if anchors is None else anchors
+    what = (sorted(settings.items()), listing.records, target.topology.template_hash, rows.tobytes())
+    key = journal_key(what, [record.source for record in listing.records])
+    return ReadingJournal(out, key, target.topology.vertex_count, len(rows))
 
 
 def _read_all(
     writer: DatasetWriter,
-    layout: Layout,
     listing: Listing,
-    target: Target,
-    anchors: Int[np.ndarray, " anchor"] | None,
-    seed: int,
-    workers: int,
+    read: Callable[[list[ScanRecord]], ReadBatch],
+    spread: Spread,
+    journal: ReadingJournal,
     progress: bool,
 ) -> _Kept:
     kept = _Kept([], [], {}, {}, list(listing.rejected))
     batches = list(_batches(listing.records))
-    read = functools.partial(_read_batch, layout, target, anchors, seed)
+    fresh = _kept_in(journal, spread(read, batches[journal.done :]))
+    if journal.done and progress:
+        print(f"{journal.path} has {journal.done} of {len(batches)} batches already; going on.", file=sys.stderr)
     scan_place = np.cumsum([not record.is_truth for record in listing.records]) - 1
     first = 0
     with tqdm(total=len(listing.records), unit=" scans", desc="prepare", file=sys.stderr, disable=not progress) as bar:
-        for records, batch in zip(batches, map_in_order(read, batches, workers), strict=True):
+        for records, batch in zip(batches, itertools.chain(journal.read(), fresh), strict=True):
             is_truth = np.array([records[k].is_truth for k in batch.kept], bool)
             for k in np.flatnonzero(is_truth):
                 subject = records[batch.kept[k]].subject
@@ -213,6 +228,12 @@ def _read_all(
             bar.update(len(records))
             bar.set_postfix_str(f"{len(kept.rejected)} rejected" if kept.rejected else "", refresh=False)
     return kept
+
+
+def _kept_in(journal: ReadingJournal, fresh: Iterator[ReadBatch]) -> Iterator[ReadBatch]:
+    for batch in fresh:
+        journal.append(batch)
+        yield batch
 
 
 def _batches(records: Sequence[ScanRecord]) -> Iterator[list[ScanRecord]]:
@@ -233,7 +254,7 @@ def _read_batch(
     anchors: Int[np.ndarray, " anchor"] | None,
     seed: int,
     records: Sequence[ScanRecord],
-) -> _Batch:
+) -> ReadBatch:
     """Read, check and decimate a few scans; runs in a worker."""
     anchor_rows = np.empty(0, np.int64) if anchors is None else anchors
     kept: list[int] = []
@@ -250,7 +271,7 @@ def _read_batch(
             continue
         vertices[len(kept)], points[len(kept)] = target.reduce(mesh.vertices), mesh.vertices[anchor_rows]
         kept.append(k)
-    return _Batch(vertices[: len(kept)], points[: len(kept)], kept, rejected)
+    return ReadBatch(vertices[: len(kept)], points[: len(kept)], kept, rejected)
 
 
 def _names(listing: Listing) -> tuple[list[str], list[str | None]]:
@@ -307,14 +328,19 @@ def _worker_count(scan_count: int) -> int:
     return min(core_count(), 1 + scan_count // _SCANS_PER_WORKER)
 
 
-def _check_arguments(align: str, drop: float, stable: str | os.PathLike | None, workers: int | None) -> None:
+def _check_arguments(
+    align: str, drop: float, stable: str | os.PathLike | None, workers: int | None, cluster: str | None
+) -> None:
     if align not in get_args(Alignment):
         raise UsageError(f"--align is {align!r}; wanted {', '.join(get_args(Alignment))}.")
     if not 0 <= drop < 1:
         raise UsageError(f"--drop is {drop}; wanted a share from 0 to below 1, such as 0.05.")
     if stable is not None and align == "none":
         raise UsageError(f"--stable {stable} was given without an alignment; give --align rigid or similarity too.")
-    check_workers(workers)
+    if cluster is None:
+        check_workers(workers)
+    elif workers is not None and workers > 1:
+        raise UsageError("--workers says how many processes read here, --cluster where else; give one of them.")
 
 
 def _settings(layout: Layout, *given: Any) -> dict[str, str | int | float | bool]:

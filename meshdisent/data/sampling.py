@@ -94,6 +94,8 @@ class UniformSampler:
     seed : Of the shuffle.
     drop_last : Cut exactly ``batch_size`` scans a step instead, and leave the rest of the epoch out.
     shares : Draw the sets of scans by these shares; an epoch is still ``scan_count`` scans, some of them several times.
+    multiple : Batches are multiples of this, so that so many processes have equal parts; an epoch leaves out the few
+        scans beyond the last multiple, others each time.
 
     Raises
     ------
@@ -113,10 +115,17 @@ class UniformSampler:
         seed: int = 110,
         drop_last: bool = False,
         shares: SetShares | None = None,
+        multiple: int = 1,
     ):
+        if batch_size % multiple:
+            raise DataError(
+                f"A batch has {batch_size} anchors; wanted a multiple of {multiple}, the number of processes. Set "
+                "training.sampler.anchors."
+            )
         self.scan_count = scan_count
         self.batch_size = batch_size
-        self.steps_per_epoch = scan_count // batch_size if drop_last else -(-scan_count // batch_size)
+        usable, self._multiple = scan_count // multiple * multiple, multiple
+        self.steps_per_epoch = usable // batch_size if drop_last else -(-usable // batch_size)
         if self.steps_per_epoch < 1:
             raise DataError(
                 f"There are {scan_count} training scans; wanted at least {batch_size if drop_last else 1} for a batch. "
@@ -146,8 +155,8 @@ class UniformSampler:
         """Where a step begins: the first ``N mod steps`` parts are one scan longer."""
         if self._drop_last:
             return step * self.batch_size
-        least, longer = divmod(self.scan_count, self.steps_per_epoch)
-        return step * least + min(step, longer)
+        least, longer = divmod(self.scan_count // self._multiple, self.steps_per_epoch)
+        return (step * least + min(step, longer)) * self._multiple
 
     def __iter__(self) -> Iterator[Int[np.ndarray, " batch"]]:
         """Batches until the epoch ends."""
@@ -196,7 +205,7 @@ class IdentityAwareSampler:
     subject_of_scan : (N,) Subject of each training scan.
     anchors, partners : Anchors of a batch, at most, and partners of each.
     seed : Of the shuffle and of the draw, which are two generators.
-    drop_last, shares : See :class:`UniformSampler`; ``shares`` choose the anchors.
+    drop_last, shares, multiple : See :class:`UniformSampler`, of the anchors.
 
     Examples
     --------
@@ -213,9 +222,10 @@ class IdentityAwareSampler:
         seed: int = 110,
         drop_last: bool = False,
         shares: SetShares | None = None,
+        multiple: int = 1,
     ):
         self.partners = partners
-        self._anchors = UniformSampler(len(subject_of_scan), anchors, seed, drop_last, shares)
+        self._anchors = UniformSampler(len(subject_of_scan), anchors, seed, drop_last, shares, multiple)
         self._draw = np.random.RandomState(seed)  # the published order needs this old generator
         by_subject = np.argsort(subject_of_scan, kind="stable")
         _, self._subject, counts = np.unique(subject_of_scan, return_inverse=True, return_counts=True)

@@ -75,6 +75,7 @@ class CoMA(MorphableModel):
     """
 
     name: ClassVar[str] = "coma"
+    shares_batches: ClassVar[bool] = True
     trainable: ClassVar[bool] = True
     config_class: ClassVar[type] = CoMAConfig
 

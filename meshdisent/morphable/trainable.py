@@ -154,6 +154,8 @@ class Trainable(nn.Module, ABC):
     config_class: ClassVar[type]
     #: Whether the loop trains it, through ``for_training`` and ``players``; otherwise ``fit`` computes it at once.
     trainable: ClassVar[bool] = True
+    #: Whether several processes may share a batch: its objective's mean over equal parts is that of the whole.
+    shares_batches: ClassVar[bool] = False
     #: Names of buffers or submodules that a model file leaves out because only training needs them.
     training_only: ClassVar[tuple[str, ...]] = ()
     #: Validation figures that a recipe may watch; the first one unless it says.

@@ -41,6 +41,7 @@ from meshdisent.morphable.linear_start import LinearStart
 from meshdisent.morphable.trainable import Player
 from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, decoder_of, encoders_from
 from meshdisent.morphable.wsdf_config import WSDFConfig
+from meshdisent.nn import processes
 from meshdisent.nn.chebyshev import ChebyshevEncoder
 from meshdisent.nn.decoders import AddedDecoder, RecoupledDecoder
 from meshdisent.nn.mixing import draw_pairs, mix_people
@@ -98,6 +99,7 @@ class WSDF(MorphableModel):
     """
 
     name: ClassVar[str] = "wsdf"
+    shares_batches: ClassVar[bool] = True
     trainable: ClassVar[bool] = True
     config_class: ClassVar[type] = WSDFConfig
     training_only: ClassVar[tuple[str, ...]] = ("bank", "confidence", "people")
@@ -269,7 +271,9 @@ class WSDF(MorphableModel):
 
     def _draw_and_measure(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         seen = self._replace(batch, generator)
-        return self.objective(batch, self.draw_noise(len(batch.rows), generator), seen)
+        noise = self.draw_noise(len(batch.rows) * processes.count(), generator)
+        own = Noise(processes.part(noise.identity), processes.part(noise.expression), noise.anchors)
+        return self.objective(batch, own, seen)
 
     def _replace(self, batch: Batch, generator: torch.Generator) -> Seen | None:
         """Other people in place of some of a batch, where the recipe wants that."""
@@ -277,15 +281,18 @@ class WSDF(MorphableModel):
             return None
         at_rest = self.bank(batch.subject)
         if self.config.mixing:
-            pairs = draw_pairs(batch.subject, self.config.mixing, generator)
-            return Seen(*mix_people(batch.vertices, at_rest, self.normalization.mean, pairs), ~pairs.is_mixed)
+            subjects = processes.whole(batch.subject)
+            pairs = draw_pairs(subjects, self.config.mixing, generator)
+            scans, everyone = processes.whole(batch.vertices), self.bank(subjects)
+            mixed = (*mix_people(scans, everyone, self.normalization.mean, pairs), ~pairs.is_mixed)
+            return Seen(*(processes.part(value) for value in mixed))
         assert self.people is not None
         share, group = self.config.people.share, self.config.loss.group if self.config.loss.consistency else 1
         scans, rest, is_new = self.people.replace(batch.vertices, at_rest, share, generator, group)
         return Seen(scans, rest, ~is_new)
 
     def draw_noise(self, scan_count: int, generator: torch.Generator) -> Noise:
-        """Noise for one step: identity, expression, then the anchors' second draw."""
+        """Noise for one step of a whole batch: identity, expression, then the anchors' second draw."""
         shapes = (
             (scan_count, self.identity_size),
             (scan_count, self.expression_size),
@@ -326,13 +333,13 @@ class WSDF(MorphableModel):
             terms |= {"consistency": consistency(faces[2], loss.group)} if loss.consistency else {}
         if loss.compactness:
             anchors = len(noise.anchors)
-            terms["compactness"] = compactness(
-                posterior.identity[0][:anchors], posterior.identity[1][:anchors], noise.anchors
-            )
+            everyone = [processes.whole(value)[:anchors] for value in posterior.identity]
+            terms["compactness"] = compactness(*everyone, noise.anchors)
         if growth is not None:
             square = codes.expression.detach().square().sum(dim=1)
             terms["jacobian"] = jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
-        self.bank.update(batch.subject[seen.is_own], decoded.detach()[seen.is_own])
+        is_own, subject, faces = (processes.whole(v) for v in (seen.is_own, batch.subject, decoded.detach()))
+        self.bank.update(subject[is_own], faces[is_own])
         return terms
 
     @property
@@ -372,7 +379,7 @@ class WSDF(MorphableModel):
         """The codes that meet in the hinge; no gradient to the encoders (WSDF, eq. 7)."""
         identity, expression = codes.identity.detach(), codes.expression.detach()
         if self.config.loss.pairing == "published":
-            identity = published_pairing(identity, self.config.loss.group)
+            identity = processes.part(published_pairing(processes.whole(identity), self.config.loss.group))
         return Codes(identity, expression)
 
     def _growth(self, growth: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from meshdisent.errors import RecipeError
 from meshdisent.mesh.topology import Topology
+from meshdisent.nn import processes
 from meshdisent.nn.deformation_transfer import DeformationTransfer
 
 #: Principal directions that local maps follow; those beyond change a face by less than a tenth of a millimeter.
@@ -128,9 +129,12 @@ class SyntheticPeople(nn.Module):
 
         Each ``group`` scans in a row go to one person.
         """
-        drawn = self.draw(-(-len(shown) // group), generator)
-        people = NewPeople(*(value.repeat_interleave(group, dim=0)[: len(shown)] for value in drawn))
-        chosen = torch.rand(len(shown), generator=generator, device=generator.device).to(shown.device) < share
+        count = len(shown) * processes.count()
+        drawn = self.draw(-(-count // group), generator)
+        people = NewPeople(*(processes.part(value.repeat_interleave(group, dim=0)[:count]) for value in drawn))
+        chosen = (
+            processes.part(torch.rand(count, generator=generator, device=generator.device)).to(shown.device) < share
+        )
         scans = self.carry(self.at_the_mean(shown, at_rest), people)
         where = chosen[:, None, None]
         return torch.where(where, scans, shown), torch.where(where, people.neutral, at_rest), chosen

@@ -1,7 +1,8 @@
 """Batches in the order of a sampler, read ahead by one thread where the scans do not fit into memory.
 
 The order never depends on the reading: rows are drawn by the sampler one batch at a time, and what was drawn but not
-yet trained on is part of a checkpoint.
+yet trained on is part of a checkpoint. Where several processes train together, each draws the same rows and reads its
+own part of every batch alone.
 """
 
 from collections import deque
@@ -18,6 +19,7 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.resting import scans_at_rest
 from meshdisent.data.sampling import IdentityAwareSampler, SetShares, UniformSampler
 from meshdisent.morphable.contract import Batch, Companions
+from meshdisent.nn import processes
 from meshdisent.training.partners import Partners
 from meshdisent.training.recipe import SamplerConfig
 
@@ -28,6 +30,8 @@ READ_AHEAD = 3
 class _Pending(NamedTuple):
     """Rows that are drawn but not yet handed out; with ``partner`` those of their partners, or None."""
 
+    #: Of the whole batch; all else is of this process's part.
+    drawn: Int[np.ndarray, " row"]
     rows: Int[np.ndarray, " row"]
     partner: Int[np.ndarray, " row"] | None
     is_same: Bool[np.ndarray, " row"] | None
@@ -101,7 +105,7 @@ class Batches:
         self.companions, self._first = companions, first
         self._neutrals = torch.from_numpy(self.scans.neutrals()[0]) if companions.neutral else None
         self._at_rest = torch.from_numpy(scans_at_rest(self.scans)) if companions.at_rest else None
-        pending, self._drawn = [waiting.rows for waiting in self._drawn], deque()
+        pending, self._drawn = [waiting.drawn for waiting in self._drawn], deque()
         first_waiting = self.number - len(pending)
         for nth, rows in enumerate(pending):
             self._put(rows, first_waiting + nth)
@@ -112,7 +116,7 @@ class Batches:
         while len(self._drawn) < (1 if self._reader is None else READ_AHEAD):
             number = self.number + len(self._drawn)
             self._put(self.train_rows[self.sampler.next_batch()], number)
-        rows, partner, is_same, reading = self._drawn.popleft()
+        _, rows, partner, is_same, reading = self._drawn.popleft()
         both = rows if partner is None else np.concatenate([rows, partner])
         vertices = self._pick(both) if reading is None else reading.result()
         vertices = vertices.to(self.device, self.dtype, non_blocking=True)
@@ -130,7 +134,7 @@ class Batches:
 
     def state(self) -> dict[str, Any]:
         """What decides all batches to come: the sampler's state and the rows that are drawn already."""
-        return {"sampler": self.sampler.state_dict(), "drawn": [pending.rows for pending in self._drawn]}
+        return {"sampler": self.sampler.state_dict(), "drawn": [pending.drawn for pending in self._drawn]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state` was taken."""
@@ -140,17 +144,17 @@ class Batches:
         for nth, rows in enumerate(state["drawn"]):
             self._put(rows, first_waiting + nth)
 
-    def _put(self, rows: Int[np.ndarray, " row"], number: int) -> None:
+    def _put(self, drawn: Int[np.ndarray, " row"], number: int) -> None:
         """Queue the rows of batch ``number`` with their partners, and begin to read them."""
-        partner, is_same = None, None
+        rows, partner, is_same = processes.part(drawn), None, None
         kind = self.companions.partner
         if kind != "none":
-            positions, is_same = self._partners.draw(np.searchsorted(self.train_rows, rows), number, kind)
-            partner = self.train_rows[positions]
+            positions, is_same = self._partners.draw(np.searchsorted(self.train_rows, drawn), number, kind)
+            partner, is_same = self.train_rows[processes.part(positions)], processes.part(is_same)
         both = rows if partner is None else np.concatenate([rows, partner])
         read: Callable[[], Tensor] = lambda: torch.from_numpy(self.scans.vertices(both))  # noqa: E731
         reading = None if self._reader is None else self._reader.submit(read)
-        self._drawn.append(_Pending(rows, partner, is_same, reading))
+        self._drawn.append(_Pending(drawn, rows, partner, is_same, reading))
 
     def _of_neutrals(self, rows: Int[np.ndarray, " row"]) -> Tensor | None:
         """The subjects of some rows at rest, in mm. They stay on the host: a copy a subject may be large."""
@@ -171,6 +175,17 @@ def make_sampler(
     shares = SetShares(set_of_scan, config.balance) if config.balance > 0 and has_sets else None
     if config.kind == "identity_aware":
         return IdentityAwareSampler(
-            subject_of_scan, anchors=config.anchors, partners=config.partners, seed=config.seed, shares=shares
+            subject_of_scan,
+            anchors=config.anchors,
+            partners=config.partners,
+            seed=config.seed,
+            shares=shares,
+            multiple=processes.count(),
         )
-    return UniformSampler(len(subject_of_scan), batch_size=config.batch_size, seed=config.seed, shares=shares)
+    return UniformSampler(
+        len(subject_of_scan),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        shares=shares,
+        multiple=processes.count(),
+    )

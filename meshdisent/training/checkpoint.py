@@ -38,7 +38,7 @@ class Checkpoint:
     optimizers : State of each player's optimizer by name, ``"3/exp_avg"`` and the like.
     random : State of generator and batches: nested dicts and lists of arrays and plain values.
     counters : Steps, seconds and whatever else the loop counts; plain values.
-    recipe, data_hash, threads : What must be the same when training goes on.
+    recipe, data_hash, threads, processes : What must be the same when training goes on.
     """
 
     model: dict[str, Tensor]
@@ -49,6 +49,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     data_hash: str
     threads: int
+    processes: int = 1
 
 
 def save_checkpoint(folder: RunFolder, model: Trainable, content: Checkpoint) -> None:
@@ -68,6 +69,7 @@ def save_checkpoint(folder: RunFolder, model: Trainable, content: Checkpoint) ->
         "recipe": content.recipe,
         "data_hash": content.data_hash,
         "threads": content.threads,
+        "processes": content.processes,
         "random": _without_arrays(content.random, arrays),
     }
     tensors |= arrays | model.form_tensors()
@@ -169,6 +171,7 @@ def _read(path: Path) -> tuple[Checkpoint, dict[str, str]]:
             recipe=json.loads(head["recipe"]),
             data_hash=json.loads(head["data_hash"]),
             threads=json.loads(head["threads"]),
+            processes=json.loads(head.get("processes", "1")),
         ), head
     except (KeyError, ValueError, TypeError) as error:
         raise ModelFileError(f"{path} is no whole checkpoint: {type(error).__name__} {error}.") from error

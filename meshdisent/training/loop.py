@@ -2,35 +2,29 @@
 
 The loop knows a model's players, the sampler and the clock, and nothing else. Each step draws a batch and lets every
 player move once; now and then the validation scans are measured in mm, and a checkpoint is written from which the run
-continues bit for bit on the same machine.
+continues bit for bit on the same machine. Started by ``torchrun``, several processes take each step together.
 """
 
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from meshdisent.errors import DataError, MeshdisentError, RecipeError
-from meshdisent.morphable.trainable import BatchSupply, ModelCard, Trainable, TrainingData
-from meshdisent.training.checkpoint import (
-    Checkpoint,
-    check_same_run,
-    load_optimizer,
-    optimizer_tensors,
-    read_checkpoint,
-    save_checkpoint,
-)
-from meshdisent.training.counters import PATIENCE_WITH_NAN, Counters
+from meshdisent.errors import DataError, RecipeError, UsageError
+from meshdisent.morphable.trainable import ModelCard, Trainable, TrainingData
+from meshdisent.nn import processes
 from meshdisent.training.machine import device_of, threads
-from meshdisent.training.memory import check_room, out_of_memory
 from meshdisent.training.plan import Plan
-from meshdisent.training.progress import Interrupted, LiveLine, StopRequest, stop_on_signals
-from meshdisent.training.recipe import Recipe, model_class, write_recipe
+from meshdisent.training.progress import Interrupted, LiveLine, stop_on_signals
+from meshdisent.training.recipe import Recipe, model_class
 from meshdisent.training.run_folder import RunFolder, open_run
-from meshdisent.training.step import DTYPES, Stepper, StepReport
+from meshdisent.training.step import DTYPES
+from meshdisent.training.under_way import Loop, begin_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +72,7 @@ def run_recipe(
     UsageError, RecipeError, DataError, TopologyError, ModelFileError : Each naming what to mend.
     Interrupted : After Ctrl-C or SIGTERM, with a checkpoint written.
     """
-    device_of(device)
-    with open_run(out, resume=resume, overwrite=overwrite) as folder:
+    with _joined_run(out, device, resume=resume, overwrite=overwrite) as folder:
         started = perf_counter()
         model = build(recipe, data)
         if recipe.training is not None:
@@ -87,7 +80,7 @@ def run_recipe(
         result = TrainingResult(
             model=model, steps=0, seconds=perf_counter() - started, figures={}, stopped_because="closed form"
         )
-        _begin(folder, recipe)
+        begin_run(folder if processes.number() == 0 else None, recipe)
         return _finish(result, data, recipe, folder, notes or {})
 
 
@@ -106,9 +99,26 @@ def train(
     """Train a model that exists already; :func:`run_recipe` builds it too and explains the arguments."""
     if recipe.training is None:
         raise RecipeError(f"The recipe of {recipe.model} has no training section; wanted steps or minutes in it.")
-    device_of(device)
-    with open_run(out, resume=resume, overwrite=overwrite) as folder:
+    with _joined_run(out, device, resume=resume, overwrite=overwrite) as folder:
         return _train(model, data, recipe, folder, resume, device, progress, notes or {})
+
+
+@contextmanager
+def _joined_run(
+    out: str | os.PathLike | None, device: str, *, resume: bool, overwrite: bool
+) -> Iterator[RunFolder | None]:
+    """The folder of a run, held by the first process; the others read a checkpoint from it, and write nothing."""
+    device_of(device)
+    with processes.joined(device):
+        if processes.number() == 0:
+            with open_run(out, resume=resume, overwrite=overwrite) as folder:
+                processes.wait()
+                yield folder
+                processes.wait()
+        else:
+            processes.wait()
+            yield None if out is None else RunFolder(Path(out))
+            processes.wait()
 
 
 def build(recipe: Recipe, data: TrainingData) -> Trainable:
@@ -139,7 +149,12 @@ def _train(
 ) -> TrainingResult:
     config = recipe.training
     assert config is not None
-    model.to(device_of(device))
+    if processes.count() > 1 and not model.shares_batches:
+        raise UsageError(
+            f"{recipe.model} is trained by one process: parts of a batch would not see what its terms need of the "
+            "whole. Start it without torchrun."
+        )
+    model.to(device_of(processes.own_device(device)))
     if config.precision == "float64":
         model.double()
     with (
@@ -148,11 +163,14 @@ def _train(
     ):
         plan = Plan.of(model.phases(), config, batches.steps_per_epoch)
         with (
-            LiveLine(steps=plan.last_step, minutes=config.minutes, shown=progress) as line,
+            LiveLine(
+                steps=plan.last_step, minutes=config.minutes, shown=progress, speaks=processes.number() == 0
+            ) as line,
             stop_on_signals() as stop,
         ):
             loop = Loop(model, data, recipe, folder, batches, plan, line)
             loop.resume() if resume and folder is not None and folder.has_checkpoint() else loop.begin()
+            processes.as_first(list(model.state_dict().values()))
             reason = loop.run(stop)
             if reason == "interrupted":
                 assert stop.number is not None
@@ -165,235 +183,13 @@ def _train(
     return _finish(result, data, recipe, folder, notes)
 
 
-class Loop:
-    """Training that is under way."""
-
-    def __init__(
-        self,
-        model: Trainable,
-        data: TrainingData,
-        recipe: Recipe,
-        folder: RunFolder | None,
-        batches: BatchSupply,
-        plan: Plan,
-        line: LiveLine,
-    ):
-        assert recipe.training is not None
-        self.model, self.data, self.recipe, self.config = model, data, recipe, recipe.training
-        self.folder, self.batches, self.plan, self.line = folder, batches, plan, line
-        # On the CPU whatever the device, so that a seed means the same noise everywhere.
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.counters = Counters()
-        self.best: dict[str, Tensor] = {}
-        self.log: list[dict[str, Any]] = []
-        self._session = perf_counter(), 0.0
-        self._saved_at = 0.0
-        self._fits = False  # looked at before the first step of a phase
-        self.enter_phase(plan.number_at(0))
-
-    # ---------------------------------------------------------------- one after the other
-
-    def begin(self) -> None:
-        """Start at step 0."""
-        _begin(self.folder, self.recipe)
-        if len(self.data.rows("val")) == 0:
-            unused = " Early stopping is off." if self.config.patience is not None else ""
-            kept = " The last weights are kept, since there are no best ones." if self.config.keep_best else ""
-            self.warn(f"The dataset has no validation scans, so no figures are shown while training.{unused}{kept}")
-        for caution in self.model.cautions():
-            self.warn(caution)
-        self._session = perf_counter(), 0.0
-        if self.config.keep_best and len(self.data.rows("val")):
-            self.validate()  # a model with a linear start is good already: training must not end with a worse one
-        self.save()
-
-    def run(self, stop: StopRequest) -> str:
-        """Train until something ends it, and say what."""
-        self.model.train()
-        while (reason := self.reason_to_stop(stop)) is None:
-            self.take_step()
-            if self.is_validation_due():
-                self.validate()
-            if self.counters.seconds - self._saved_at >= 60 * self.config.checkpoint_minutes:
-                self.save()
-        if reason != "interrupted" and (self.counters.validated_step < self.counters.step or not self.log):
-            self.validate()
-        self.save()
-        return reason
-
-    def reason_to_stop(self, stop: StopRequest) -> str | None:
-        """Why training ends now, if it does."""
-        config, counters = self.config, self.counters
-        if stop.number is not None:
-            return "interrupted"
-        if self.plan.last_step is not None and counters.step >= self.plan.last_step:
-            return "steps"
-        if config.minutes is not None and counters.seconds >= 60 * config.minutes:
-            return "minutes"
-        if config.patience is not None and counters.stale >= config.patience:
-            return "patience"
-        return None
-
-    def take_step(self) -> None:
-        """Draw batches, let the players move, take note of what was seen."""
-        counters, config = self.counters, self.config
-        batches = [self.batches.next() for _ in range(config.accumulation)]
-        if not self._fits:
-            check_room(self.model, config, self.phase, batches[0])
-            self._fits = True
-        rate = self.plan.rate_at(config, counters.step, counters.seconds)
-        try:
-            report = self.stepper.take(batches, self.generator, rate)
-        except (RuntimeError, MemoryError) as error:
-            said = out_of_memory(error, batches[0], self._kept())
-            if said is None:
-                raise
-            raise said from error
-        started, before = self._session
-        counters.seconds = before + perf_counter() - started
-        for message in counters.take_note(report):
-            self.warn(message)
-        if counters.skipped_in_row >= PATIENCE_WITH_NAN:
-            raise self._failure(report)
-        self.line.show(counters.step, counters.seconds, report.terms, counters.figures)
-        due = self.plan.number_at(counters.step)
-        if due != self.phase:
-            self.enter_phase(due)
-            self.line.say(f"After step {counters.step:,}: {self.plan.phases[due].name} begins.")
-
-    def enter_phase(self, number: int) -> None:
-        """Go on with the players and companions of a phase, with new optimizers."""
-        phase = self.plan.phases[number]
-        self.phase, self._fits = number, False
-        self.stepper = Stepper(self.model, self.config, phase)
-        self.batches.accompany(phase.companions, self.plan.starts[number] * self.config.accumulation)
-
-    def is_validation_due(self) -> bool:
-        """Whether the validation scans are to be measured after this step."""
-        config, counters = self.config, self.counters
-        by_steps = config.validate_steps is not None and counters.step % config.validate_steps == 0
-        waited = counters.seconds - counters.validated_seconds
-        return by_steps or (config.validate_minutes is not None and waited >= 60 * config.validate_minutes)
-
-    def validate(self) -> None:
-        """Measure the validation scans, keep the best model, write a row of the log.
-
-        Before the last phase there is nothing to measure: a discriminator alone makes no faces.
-        """
-        counters, config = self.counters, self.config
-        is_measured = self.plan.is_measured(self.phase)
-        counters.figures = self.model.measure(self.data, limit=config.validate_scans) if is_measured else {}
-        self.model.train()
-        watched = self.model.watched(counters.figures, config.watch or "")
-        if watched is not None and (counters.best is None or watched < counters.best):
-            counters.best, counters.stale = watched, 0
-            if config.keep_best:
-                self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-        elif watched is not None:
-            counters.stale += 1
-        means = counters.means()
-        self.log.append(
-            {
-                "step": counters.step,
-                "seconds": round(counters.seconds, 3),
-                "terms": means,
-                "figures": counters.figures,
-                "skipped": counters.skipped,
-                "warnings": counters.warnings,
-            }
-        )
-        if self.folder is not None:
-            self.folder.write_log(self.log)
-        counters.start_row()
-        counters.validated_step, counters.validated_seconds = counters.step, counters.seconds
-        counters.log_rows = len(self.log)
-        self.line.show(counters.step, counters.seconds, means, counters.figures, now=True)
-
-    def keep_best(self) -> None:
-        """Put the best weights that validation saw back into the model, where the recipe wants them."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-
-    # ---------------------------------------------------------------- stopping and going on
-
-    def save(self) -> None:
-        """Write a checkpoint; not in the middle of a row of bad steps, so that the last one is good."""
-        self._saved_at = self.counters.seconds
-        if self.folder is None or self.counters.skipped_in_row:
-            return
-        content = Checkpoint(
-            model=self.model.state_dict(),
-            best=self.best,
-            optimizers={name: optimizer_tensors(o) for name, o in self.stepper.optimizers.items()},
-            random={"generator": self.generator.get_state(), "batches": self.batches.state()},
-            counters=asdict(self.counters),
-            recipe=self.recipe.plain(),
-            data_hash=self.data.data_hash,
-            threads=torch.get_num_threads(),
-        )
-        save_checkpoint(self.folder, self.model, content)
-
-    def resume(self) -> None:
-        """Continue from the folder's newest whole checkpoint."""
-        assert self.folder is not None
-        checkpoint, head, complaint = read_checkpoint(self.folder)
-        check_same_run(self.model, checkpoint, head, self.recipe, self.data, str(self.folder.path))
-        if complaint:
-            self.warn(f"{complaint} Going on from the checkpoint before it.")
-        self.model.load_state_dict(checkpoint.model)
-        self.counters = Counters(**checkpoint.counters)
-        self.batches.restore(checkpoint.random["batches"])
-        self.enter_phase(self.plan.number_at(self.counters.step))
-        for name, optimizer in self.stepper.optimizers.items():
-            load_optimizer(optimizer, checkpoint.optimizers.get(name, {}))
-        self.generator.set_state(checkpoint.random["generator"])
-        self.best = checkpoint.best
-        self.log = self.folder.read_log()[: self.counters.log_rows]
-        self._session = perf_counter(), self.counters.seconds
-        self._saved_at = self.counters.seconds
-        write_recipe(self.recipe, self.folder.recipe, overwrite=True)
-        if checkpoint.threads != torch.get_num_threads():
-            self.warn(
-                f"The run was made with {checkpoint.threads} threads and goes on with {torch.get_num_threads()}: "
-                "sums are rounded differently, so it will not be the same bit for bit."
-            )
-        self.line.say(f"Going on from step {self.counters.step:,}.")
-
-    def farewell(self) -> str:
-        """What to say when training was interrupted."""
-        where = f"Stopped after step {self.counters.step:,}. "
-        if self.folder is None:
-            return where + "Nothing is kept, since the run has no folder."
-        return where + f"Everything is kept in {self.folder.path}; go on with the same command and --resume."
-
-    def _kept(self) -> str:
-        return f" The last good checkpoint is in {self.folder.path}." if self.folder is not None else ""
-
-    def _failure(self, report: StepReport) -> MeshdisentError:
-        return MeshdisentError(
-            f"Training stopped at step {self.counters.step:,}: {PATIENCE_WITH_NAN} steps in a row were skipped, since "
-            f"{', '.join(report.skipped)} was not finite.{self._kept()} Lower training.learning_rate or set "
-            "training.gradient_clip=1, and look at the scans with `meshdisent inspect`."
-        )
-
-    def warn(self, message: str) -> None:
-        """Say something that matters, and keep it for the next row of the log."""
-        self.counters.warnings.append(message)
-        self.line.say(f"Warning: {message}")
-
-
-def _begin(folder: RunFolder | None, recipe: Recipe) -> None:
-    """Make the folder this run's: what an earlier one left is removed now that this one could be built."""
-    if folder is not None:
-        folder.clear()
-        write_recipe(recipe, folder.recipe)
-
-
 def _finish(
     result: TrainingResult, data: TrainingData, recipe: Recipe, folder: RunFolder | None, notes: dict[str, Any]
 ) -> TrainingResult:
-    """Calibrate the model, measure it on all validation scans, fill its card and write it."""
+    """Calibrate the model, measure it on all validation scans, fill its card and write it; the first process does."""
     model = result.model.eval()
+    if processes.number() > 0:
+        return result
     if recipe.training is not None:
         model.calibrate(data)
     figures = model.measure(data)

@@ -62,10 +62,12 @@ class LiveLine:
     ----------
     steps, minutes : Where training ends, as far as known.
     shown : False keeps silent, except for :meth:`say`.
+    speaks : False keeps silent in any case.
     """
 
-    def __init__(self, *, steps: int | None, minutes: float | None, shown: bool):
-        self.steps, self.minutes = steps, minutes
+    def __init__(self, *, steps: int | None, minutes: float | None, shown: bool, speaks: bool = True):
+        self.steps, self.minutes, self.speaks = steps, minutes, speaks
+        shown = shown and speaks
         self.shown = shown
         self.on_terminal = sys.stderr.isatty()
         self._bar: Any = None
@@ -106,6 +108,8 @@ class LiveLine:
 
     def say(self, message: str) -> None:
         """Print a message that stays, above the line."""
+        if not self.speaks:
+            return
         if self._bar is None:
             print(message, file=sys.stderr, flush=True)
         else:

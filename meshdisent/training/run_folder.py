@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from meshdisent.errors import UsageError
-from meshdisent.files import writing
+from meshdisent.files import remove_leftovers, writing
 
 LOCK = ".lock"
 
@@ -131,8 +131,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _remove_leftovers(folder: RunFolder) -> None:
     """Half-written files of a killed process."""
     for file in folder.files:
-        for leftover in folder.path.glob(f".{file.stem}.*.partial{file.suffix}"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(file)
 
 
 def _remove_if_unused(path: Path) -> None:

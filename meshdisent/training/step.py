@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from meshdisent.morphable.trainable import Phase, Player, Trainable, TrainingBatch
+from meshdisent.nn import processes
 from meshdisent.training.recipe import TrainingConfig
 
 OPTIMIZERS: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -142,9 +143,12 @@ class Stepper:
             for name, value in (terms | {"total": total}).items():
                 sums[name] = sums.get(name, 0) + value.detach().double() / len(seen)
         gradients = [p.grad for p in parameters if p.grad is not None]
+        losses = torch.stack(list(sums.values()))
+        processes.mean(gradients)
+        processes.mean([losses])
         norm = torch.nn.utils.get_total_norm(gradients)
         # One transfer from the device for everything that is looked at.
-        values = torch.stack([*sums.values(), norm.double()]).tolist()
+        values = torch.cat([losses, norm.double()[None]]).tolist()
         found = dict(zip([*sums, "gradient"], values, strict=True))
         if _may_move(found):
             if self.config.gradient_clip is not None:

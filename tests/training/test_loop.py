@@ -12,7 +12,7 @@ from tiny_autoencoder import TinyAutoencoder, tiny_scans
 
 from meshdisent.errors import DataError, MeshdisentError, RecipeError, UsageError
 from meshdisent.morphable.model_file import load
-from meshdisent.training import loop as loop_module
+from meshdisent.training import under_way as loop_module
 from meshdisent.training.batches import Batches
 from meshdisent.training.loop import build, run_recipe, train
 from meshdisent.training.recipe import Recipe, SamplerConfig, read_recipe
