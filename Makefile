@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test check lint format types imports accuracy compare bench bench-long docs clean
+.PHONY: help quickstart test check lint format types imports accuracy compare bench bench-long fuzz docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
 	@echo 'make compare      all rows of the comparison, hours, goes on where it stopped: make compare RAW=... OUT=... ARGS=--list'
 	@echo 'make bench        how fast each step is, against plain code, peers and the machine; ten minutes (ARGS="--ict CLONE")'
+	@echo 'make fuzz         read twenty thousand damaged files of every kind (ARGS="--only ply --files 2000")'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -56,6 +57,10 @@ bench: .venv/installed
 
 bench-long: .venv/installed
 	$(BIN)/python benchmarks/bench.py --long $(ARGS)
+
+# Minutes; ARGS="--only ply --files 2000 --seed 7" reads others. Files that end otherwise than they should are kept.
+fuzz: .venv/installed-test
+	$(BIN)/python tests/fuzz/harness.py $(ARGS)
 
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html

@@ -146,5 +146,8 @@ def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+        # A clone, where a single number was spread with a stride of 0: that counts as contiguous, and has no bytes.
+        flat = value.contiguous().view(-1)
+        flat = flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)
+        digest.update(flat.view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
