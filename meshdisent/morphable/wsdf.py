@@ -39,13 +39,13 @@ from meshdisent.mesh.topology import Topology
 from meshdisent.morphable.contract import Batch, Codes, MorphableModel
 from meshdisent.morphable.linear_start import LinearStart
 from meshdisent.morphable.trainable import Player
-from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_start, begin, decoder_of, encoders_from
+from meshdisent.morphable.wsdf_beginning import Centers, Encoders, bank_from, bank_of, begin, decoder_of, encoders_from
 from meshdisent.morphable.wsdf_config import WSDFConfig
 from meshdisent.nn import processes
 from meshdisent.nn.chebyshev import ChebyshevEncoder
 from meshdisent.nn.decoders import AddedDecoder, RecoupledDecoder
 from meshdisent.nn.mixing import draw_pairs, mix_people
-from meshdisent.nn.neutral_bank import NeutralBank, confidence
+from meshdisent.nn.neutral_bank import NeutralBank, PrincipalBank, confidence
 from meshdisent.nn.normalization import Normalization
 from meshdisent.nn.pointnet import PointScanEncoder
 from meshdisent.nn.principal_encoder import PrincipalEncoder
@@ -128,7 +128,7 @@ class WSDF(MorphableModel):
         self.decoder = decoder_of(config, topology.vertex_count)
         self.linear_start: LinearStart | None = None
         self.people: SyntheticPeople | None = None
-        self.bank: NeutralBank | None = None
+        self.bank: NeutralBank | PrincipalBank | None = None
         self.register_buffer("confidence", None)
 
     # Building
@@ -143,7 +143,7 @@ class WSDF(MorphableModel):
         people, start, encoders = begin(config, centers)
         model = cls(config, scans.topology, encoders, normalization)
         model.confidence = confidence(torch.from_numpy(counts), config.bank.confidence_shift)
-        model.bank = NeutralBank(len(scans.subjects), bank_start(config.bank, centers, normalization), config.bank.beta)
+        model.bank = bank_of(config.bank, centers, normalization)
         if start is not None:
             model.people, model.linear_start = people, start
             model.silence_networks()
@@ -159,8 +159,8 @@ class WSDF(MorphableModel):
             parts = {k.removeprefix("linear_start."): v for k, v in state.items() if k.startswith("linear_start.")}
             expressions = filled.linear_start.expressions
             model.linear_start = LinearStart.from_state(parts, filled.identity_size, topology, expressions)
-        if "bank.entries" in state:
-            model.bank = NeutralBank(len(state["bank.entries"]), state["bank.entries"], filled.bank.beta)
+        if "bank.entries" in state or "bank.coordinates" in state:
+            model.bank = bank_from(state, filled.bank.beta)
             model.confidence = state["confidence"].clone()
         model.load_state_dict(state)
         return model

@@ -11,15 +11,19 @@ from meshdisent.morphable.encoder_pairs import Pair, pair_from, untrained_pair
 from meshdisent.morphable.fed_beginning import measure
 from meshdisent.morphable.linear import mirrored_faces
 from meshdisent.morphable.linear_start import LinearStart, displacements_at_the_mean, see, show_people
+from meshdisent.morphable.principal import principal_directions
 from meshdisent.morphable.wsdf_config import BankConfig, WSDFConfig
 from meshdisent.nn.additive import AdditiveDecoder
 from meshdisent.nn.decoders import AddedDecoder, Generator, RecoupledDecoder
+from meshdisent.nn.neutral_bank import NeutralBank, PrincipalBank
 from meshdisent.nn.normalization import Normalization, UnitCoordinates
 from meshdisent.nn.pointnet import PointEncoder, PointScanEncoder
 from meshdisent.nn.principal_encoder import PrincipalEncoder
 from meshdisent.nn.recoupler import Recoupler
 from meshdisent.nn.synthetic_people import SyntheticPeople
 
+#: Scans that principal directions of a bank are found on, evenly spaced.
+_LOOKED_AT = 2000
 #: Two encoders, for identity and expression, or one for both.
 Encoders = Pair | PrincipalEncoder | PointScanEncoder
 
@@ -86,6 +90,26 @@ def encoders_from(state: dict[str, Tensor], config: WSDFConfig) -> Encoders:
         unit = UnitCoordinates(*(state[f"point_encoder.coordinates.{name}"] for name in ("origin", "scale")))
         return PointScanEncoder(unit, PointEncoder(config.point, *sizes))
     return pair_from(state, "identity_encoder.", config.pair_widths, sizes)
+
+
+def bank_of(config: BankConfig, centers: Centers, normalization: Normalization) -> NeutralBank | PrincipalBank:
+    """The bank of a dataset's subjects, where training begins."""
+    scans, start = centers.scans, bank_start(config, centers, normalization)
+    if config.components is None:
+        return NeutralBank(len(scans.subjects), start, config.beta)
+    rows = scans.rows("train")
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).round().astype(np.int64)]
+    shown = torch.from_numpy(scans.vertices(rows))
+    center = shown.mean(dim=0)
+    directions = principal_directions((shown - center).flatten(start_dim=1), config.components).directions
+    return PrincipalBank(len(scans.subjects), start, center, directions, config.beta)
+
+
+def bank_from(state: dict[str, Tensor], beta: float) -> NeutralBank | PrincipalBank:
+    """The bank that a checkpoint holds."""
+    if "bank.entries" in state:
+        return NeutralBank(len(state["bank.entries"]), state["bank.entries"], beta)
+    return PrincipalBank.of_coordinates(state["bank.coordinates"], state["bank.center"], state["bank.directions"], beta)
 
 
 def bank_start(config: BankConfig, centers: Centers, normalization: Normalization) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshdisent.errors import RecipeError
-from meshdisent.nn.neutral_bank import NeutralBank, confidence
+from meshdisent.nn.neutral_bank import NeutralBank, PrincipalBank, confidence
 
 SUBJECTS, VERTICES = 4, 5
 
@@ -98,3 +98,25 @@ def test_confidence_is_never_negative_and_reaches_one():
 def test_an_impossible_beta_is_refused(beta):
     with pytest.raises(RecipeError, match="beta"):
         NeutralBank(2, torch.zeros(VERTICES, 3), beta)
+
+
+def test_a_bank_of_principal_coordinates_is_the_full_bank_projected():
+    """Linear updates: after many of them, entries are the projections of the full bank's, to rounding."""
+    random = torch.Generator().manual_seed(3)
+    center = torch.randn(7, 3, generator=random, dtype=torch.float64)
+    directions = torch.linalg.qr(torch.randn(21, 5, generator=random, dtype=torch.float64))[0].T
+    full = NeutralBank(4, center, beta=0.9)
+    small = PrincipalBank(4, center, center, directions, beta=0.9)
+    for _ in range(30):
+        subject = torch.randint(4, (6,), generator=random)
+        scans = center + torch.randn(6, 7, 3, generator=random, dtype=torch.float64)
+        scans[0, 0, 0] = float("nan")
+        full.update(subject, scans)
+        small.update(subject, scans)
+    kept = ((full.entries - center).flatten(1) @ directions.T @ directions).unflatten(1, (7, 3)) + center
+    torch.testing.assert_close(small.entries, kept)
+    torch.testing.assert_close(small(torch.tensor([2, 0])), kept[[2, 0]])
+    again = PrincipalBank.of_coordinates(small.coordinates, center, directions, 0.9)
+    assert torch.equal(again.entries, small.entries)
+    with pytest.raises(RecipeError, match="beta is 2.0"):
+        PrincipalBank(4, center, center, directions, beta=2.0)

@@ -72,7 +72,14 @@ def small_on_people(small, monkeypatch):
     return dataclasses.replace(small, config=config)
 
 
-@pytest.mark.parametrize("which", ["small", "small_on_people"])
+@pytest.fixture
+def small_with_a_small_bank(small):
+    """Entries as eight principal coordinates each."""
+    config = dataclasses.replace(small.config, bank=BankConfig(start="mode", components=8))
+    return dataclasses.replace(small, config=config)
+
+
+@pytest.mark.parametrize("which", ["small", "small_on_people", "small_with_a_small_bank"])
 def test_wsdf_stopped_and_resumed_equals_wsdf_uninterrupted(heads, which, request, tmp_path, monkeypatch):
     small = request.getfixturevalue(which)
     run_recipe(small, heads, tmp_path / "straight", progress=False)
@@ -92,7 +99,7 @@ def test_wsdf_stopped_and_resumed_equals_wsdf_uninterrupted(heads, which, reques
     for a, b in ((one.model, two.model), (one.optimizers["wsdf"], two.optimizers["wsdf"])):
         assert a.keys() == b.keys()
         assert all(torch.equal(a[name], b[name]) for name in a)
-    assert "bank.entries" in one.model
+    assert {"bank.entries", "bank.coordinates"} & one.model.keys()
     files = [read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("straight", "stopped")]
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
     assert not any("bank" in name for name in files[0]), "what only training needs is left out of a model file"
