@@ -47,13 +47,10 @@ RECORDS, TABLE = jobs.RECORDS / "photographs", jobs.ROOT / "docs" / "photographs
 #: Rows that are trained: name -> recipe.
 TRAINED = {
     "LatentFace": "latentface-rendered",
-    "stage one, 15 minutes": "latentface-rendered/short",
-    "without light": "latentface-rendered/no-light",
-    "without view": "latentface-rendered/no-view",
-    "without depth": "latentface-rendered/no-depth",
-    "without albedo": "latentface-rendered/no-albedo",
     "encoder instead of diffusion": "latentface-rendered/encoder",
 }
+#: Steps of the supervised network.
+SUPERVISED_STEPS = 6000
 #: Rows that need no recipe, in the order of the table.
 ALL = ("constant depth", "mean true depth", "supervised", *TRAINED, "pixels")
 
@@ -159,10 +156,11 @@ def supervised(experiment: Experiment) -> dict[str, Any]:
     """The shape network of the same size, taught the true depth in the view by its mean absolute error."""
     data, recipe = experiment.data, read_recipe("latentface-rendered")
     assert recipe.training is not None
-    minutes = experiment.smoke_minutes or 15.0
+    count = 20 if experiment.smoke_minutes else SUPERVISED_STEPS
     torch.manual_seed(recipe.seed)
     network, scene = shape_network(recipe.config.networks), recipe.config.scene
     optimizer = torch.optim.Adam(network.parameters(), recipe.training.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, count)
     random, rows = np.random.default_rng(recipe.seed), data.rows("train")
 
     def predict(images: Tensor) -> Tensor:
@@ -170,8 +168,8 @@ def supervised(experiment: Experiment) -> dict[str, Any]:
         relief = raw.tanh()
         return (1 + relief) / 2 * scene.farthest + (1 - relief) / 2 * scene.nearest
 
-    begun, steps = perf_counter(), 0
-    while perf_counter() - begun < 60 * minutes:
+    begun = perf_counter()
+    for _ in range(count):
         chosen = np.sort(random.choice(rows, 16, replace=False))
         depth = torch.from_numpy(data.truth("depth", chosen))
         mask = torch.from_numpy(data.truth("mask", chosen)).float()
@@ -179,9 +177,10 @@ def supervised(experiment: Experiment) -> dict[str, Any]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        steps += 1
+        schedule.step()
+    minutes = round((perf_counter() - begun) / 60, 2)
     network.eval()
-    return {"depth": measured(data, predict), "steps": steps, "training_minutes": minutes}
+    return {"depth": measured(data, predict), "steps": count, "training_minutes": minutes}
 
 
 # -------------------------------------------------------------------- codes

@@ -28,6 +28,7 @@ from meshdisent.data.faces_file import (
 )
 from meshdisent.data.faces_writer import Attribute, DatasetWriter, FullResolution, Transforms, hash_vertices
 from meshdisent.data.labels import SPLITS, UNKNOWN, Labels, split_index
+from meshdisent.data.true_neutrals import truth_array
 from meshdisent.errors import DataError, MeshError
 from meshdisent.mesh.topology import Topology
 
@@ -386,23 +387,3 @@ class ScanDataset:
 
         near = difflib.get_close_matches(name, self._rows_by_name, n=1, cutoff=0.0)
         return f"Did you mean {near[0]!r}?" if near else ""
-
-
-def truth_array(
-    truth: Mapping[str, Float[np.ndarray, "..."]], subjects: Sequence[str], vertex_count: int
-) -> Float32[np.ndarray, "subject vertex 3"]:
-    """(S, V, 3) True neutrals in the order of the subject table, NaN where none is known."""
-    found = np.full((len(subjects), vertex_count, 3), np.nan, np.float32)
-    for name in truth:
-        if name not in subjects:
-            raise DataError(
-                f"A true neutral was given for {name!r}, of whom there is no scan; give it under the name "
-                "of a subject of the dataset."
-            )
-        if truth[name].shape != (vertex_count, 3) or not np.isfinite(truth[name]).all():
-            raise DataError(
-                f"The true neutral of {name!r} is {truth[name].shape}, or not finite; wanted "
-                f"({vertex_count}, 3) finite millimeters."
-            )
-        found[subjects.index(name)] = truth[name]
-    return found

@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from meshdisent.data.cluster import map_on_cluster
 from meshdisent.data.common_frame import to_common_frame
-from meshdisent.data.dataset import truth_array
 from meshdisent.data.faces_writer import DatasetWriter, Transforms
 from meshdisent.data.labels import SPLITS, Labels
 from meshdisent.data.layouts.base import Layout, Listing, Rejection, ScanRecord
@@ -33,6 +32,7 @@ from meshdisent.data.reading_journal import ReadBatch, ReadingJournal, journal_k
 from meshdisent.data.rejected_list import rejected_path, write_rejected
 from meshdisent.data.splits import split_scans
 from meshdisent.data.target import Target, choose_target, stable_vertices
+from meshdisent.data.true_neutrals import truth_array
 from meshdisent.data.workers import check_workers, core_count, map_in_order
 from meshdisent.errors import DataError, UsageError
 from meshdisent.files import refuse_existing

@@ -393,8 +393,7 @@ class FED(MorphableModel):
 
 
 def _drawn(posterior: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
-    mean, log_variance = posterior
-    return reparameterize(mean, log_variance, noise)
+    return reparameterize(*posterior, noise)
 
 
 def _verdict(logits: Float[Tensor, "batch 2"], is_same: Tensor) -> dict[str, Tensor]:

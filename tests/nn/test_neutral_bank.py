@@ -118,5 +118,5 @@ def test_a_bank_of_principal_coordinates_is_the_full_bank_projected():
     torch.testing.assert_close(small(torch.tensor([2, 0])), kept[[2, 0]])
     again = PrincipalBank.of_coordinates(small.coordinates, center, directions, 0.9)
     assert torch.equal(again.entries, small.entries)
-    with pytest.raises(RecipeError, match="beta is 2.0"):
+    with pytest.raises(RecipeError, match="wanted 0 to 1, the share"):
         PrincipalBank(4, center, center, directions, beta=2.0)
