@@ -1,0 +1,183 @@
+"""ONNX files of a model's encoder and decoder, for programs without Python or torch, compared with the model in mm.
+
+``encoder.onnx``: ``vertices`` (batch, V, 3) mm to ``identity`` (batch, I) and ``expression`` (batch, E). ``decoder.onnx``:
+the other way. The batch may have any size. Everything is inside: a file next to it is only needed beyond 2 GB.
+"""
+
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from meshdisent.errors import MeshdisentError, UsageError
+from meshdisent.export.normal_functions import decompositions
+from meshdisent.files import writing_folder
+from meshdisent.morphable.contract import Codes, MorphableModel
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+#: What onnxruntime may differ by. Vertices: as a share of the largest coordinate, 0.02 mm of a head. Codes: in standard
+#: deviations of the training scans.
+TOLERANCE = 1e-4
+#: Faces that are compared, in batches of other sizes than the one that was traced.
+TRACED, COMPARED = 2, (1, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxResult:
+    """What was written, and the largest differences between onnxruntime and the model over some faces.
+
+    Attributes
+    ----------
+    files : ``encoder.onnx`` and ``decoder.onnx``.
+    code_difference : Of a code entry, in standard deviations of the training scans.
+    vertex_difference_mm : Of a coordinate.
+    vertex_share : The same as a share of the largest coordinate.
+    """
+
+    files: tuple[Path, Path]
+    code_difference: float
+    vertex_difference_mm: float
+    vertex_share: float
+
+
+class _Encoder(nn.Module):
+    def __init__(self, model: MorphableModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(self.model.encode(vertices))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: MorphableModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, identity: Tensor, expression: Tensor) -> Tensor:
+        return self.model.decode(Codes(identity, expression))
+
+
+def write_onnx(model: MorphableModel, folder: str | os.PathLike, overwrite: bool = False) -> OnnxResult:
+    """Write ``encoder.onnx`` and ``decoder.onnx`` into a folder, which appears once both agree with the model.
+
+    Raises
+    ------
+    UsageError : If the packages of the extra ``export`` are missing, the folder exists, or the model has a step that
+        ONNX cannot say.
+    MeshdisentError : If onnxruntime gives other numbers than the model.
+    """
+    _need_packages()
+    model = copy.deepcopy(model).eval().cpu().float()  # what the caller has stays where it is
+    with writing_folder(folder, overwrite) as aside, torch.no_grad():
+        codes = _drawn(model, TRACED, seed=0)
+        vertices = model.decode(codes)
+        names = ("identity", "expression")
+        _write(_Encoder(model), {"vertices": vertices}, names, aside / "encoder.onnx", model.name)
+        _write(_Decoder(model), dict(zip(names, codes, strict=True)), ("vertices",), aside / "decoder.onnx", model.name)
+        differences = [_compare(model, aside, count) for count in COMPARED]
+    code, millimeters, share = (max(column) for column in zip(*differences, strict=True))
+    folder = Path(folder)
+    return OnnxResult(
+        files=(folder / "encoder.onnx", folder / "decoder.onnx"),
+        code_difference=code,
+        vertex_difference_mm=millimeters,
+        vertex_share=share,
+    )
+
+
+def _need_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"ONNX files need the package {error.name}, which is not installed: pip install 'meshdisent[export]'."
+        ) from error
+
+
+def _drawn(model: MorphableModel, count: int, seed: int) -> Codes:
+    return Codes(*(code.float() for code in model.prior().sample(count, torch.Generator().manual_seed(seed))))
+
+
+def _write(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], path: Path, name: str) -> None:
+    batch = torch.export.Dim("batch", min=1)
+    table = torch.export.default_decompositions()
+    for operation, replacement in decompositions().items():
+        table[operation] = replacement
+    with _quiet():
+        try:
+            program = torch.export.export(
+                module.eval(), tuple(inputs.values()), dynamic_shapes={key: {0: batch} for key in inputs}
+            ).run_decompositions(table)
+            written = torch.onnx.export(
+                program, dynamo=True, input_names=list(inputs), output_names=list(outputs), verbose=False
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UsageError(
+                f"The {path.stem} of a {name} model has a step that ONNX cannot say ({reason[:200].strip()}). Use the "
+                "model in Python, or export another kind of model: linear and WSDF models can be written."
+            ) from error
+        _save(written, path)
+
+
+def _save(program: "ONNXProgram | None", path: Path) -> None:
+    assert program is not None
+    program.save(path)
+
+
+def _compare(model: MorphableModel, folder: Path, count: int) -> tuple[float, float, float]:
+    """Largest differences of a code entry (deviations), and of a coordinate (mm, and as a share)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of what it optimizes
+
+    def run(file: str, inputs: dict[str, Tensor]) -> list[Any]:
+        session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+        return session.run(None, {key: value.numpy() for key, value in inputs.items()})
+
+    codes = _drawn(model, count, seed=count)
+    vertices = model.decode(codes)
+    given = Codes(*map(torch.from_numpy, run("encoder.onnx", {"vertices": vertices})))
+    spread = model.prior().standard_deviations()
+    gaps = [
+        float(((ours - theirs).abs() / deviation.clamp(min=1e-12)).max()) if ours.shape[1] else 0.0
+        for ours, theirs, deviation in zip(model.encode(vertices), given, spread, strict=True)
+    ]
+    decoded = torch.from_numpy(run("decoder.onnx", codes._asdict())[0])
+    millimeters = float((decoded - vertices).abs().max())
+    share = millimeters / max(float(vertices.abs().max()), 1e-12)
+    if not max(*gaps, share) <= TOLERANCE:
+        raise MeshdisentError(
+            f"onnxruntime differs from the model by {max(gaps):.1e} deviations in a code and {millimeters:.1e} mm in a "
+            f"coordinate; wanted at most {TOLERANCE:g} of a deviation and of the largest coordinate. Nothing was "
+            "written. Please report it with the versions of torch, onnx and onnxruntime."
+        )
+    return max(gaps), millimeters, share
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says about its own insides: deprecations, names of axes, a torchvision that is not there."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
