@@ -22,8 +22,8 @@ class Arguments:
 
     For example: meshdisent export wsdf-ict faces.h5:anna/smile --out anna.glb --targets arkit
 
-    The ending of --out says what is written: .glb a rig (Blender, Unity, three.js); .png or .svg a sheet of its targets;
-    a folder, with --format obj or ply, numbered meshes; with --format onnx, encoder and decoder.
+    The ending of --out says what is written: .glb a rig (Blender, Unity, three.js); .png or .svg a sheet of its
+    targets; a folder, with --format obj or ply, numbered meshes; with --format onnx, encoder and decoder.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -35,7 +35,7 @@ class Arguments:
     format: Literal["glb", "sheet", "obj", "ply", "onnx"] | None = None
     """What is written, where the ending of --out does not say."""
     targets: Literal["expressions", "arkit", "directions"] = "expressions"
-    """Morph targets: expressions by name, the shapes of ARKit by Apple's names, or what the expression code does most."""
+    """Morph targets: expressions, the shapes of ARKit by Apple's names, or what the expression code does most."""
     expressions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|SCAN|DATA")] = ()
     """Which expressions: names that the model has, scans that show them, or all of a faces.h5. By default all names."""
     facekit: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -111,7 +111,7 @@ def _write_rig(given: Arguments, model: "MorphableModel", form: str) -> tuple[di
             f"{given.out}: {len(rig.neutral):,} vertices, {len(rig.names)} morph targets, an animation of "
             f"{track.seconds[-1]:.1f} s, {size:.1f} MB; in meters, y up",
         ]
-    lines += _missing(given, rig.names) + [rig.errors.in_words()]
+    lines += [*_missing(given, rig.names), rig.errors.in_words()]
     return {"targets": list(rig.names), "errors": rig.errors.as_numbers()}, "\n".join(lines)
 
 
@@ -136,14 +136,14 @@ def _write_networks(given: Arguments, model: "MorphableModel", form: str) -> tup
     result = write_onnx(model, given.out, given.overwrite)
     numbers = {
         "files": [str(path) for path in result.files],
-        "code_difference": result.code_difference,
-        "vertex_difference_mm": result.vertex_difference_mm,
+        "code_share": result.code_share,
         "vertex_share": result.vertex_share,
+        "vertex_difference_mm": result.vertex_difference_mm,
     }
     return numbers, (
         f"{given.out}: encoder.onnx, decoder.onnx for batches of any size\n"
         f"onnxruntime against the model, at most: {result.vertex_difference_mm:.1e} mm in a coordinate, "
-        f"{result.code_difference:.1e} standard deviations in a code"
+        f"{result.code_share:.1e} of the largest entry in a code"
     )
 
 
@@ -198,7 +198,7 @@ def _track(given: Arguments, names: tuple[str, ...]) -> "WeightTrack":
     from meshdisent.export.weights import each_in_turn, read_weights
 
     if given.animation is None:
-        return each_in_turn(len(names))
+        return each_in_turn(names)
     track = read_weights(given.animation, names)
     if track.left_out:
         print(f"meshdisent: {given.animation}: no target for {', '.join(track.left_out)}", file=sys.stderr)

@@ -1,6 +1,7 @@
 r"""Distribution functions of the normal in plain arithmetic, for formats such as ONNX that have no operation for them.
 
-The Re-coupler (:mod:`meshdisent.nn.recoupler`) asks for :math:`\Phi`, :math:`\ln \Phi` and :math:`\Phi^{-1}` in float64.
+The Re-coupler (:mod:`meshdisent.nn.recoupler`) asks for :math:`\Phi`, :math:`\ln \Phi` and
+:math:`\Phi^{-1}` in float64.
 
 * :math:`\ln \mathrm{erfc}(z) = \ln t - z^2 + P(t)` with :math:`t = 2 / (2 + z)`, :math:`z \ge 0`, and :math:`P` a
   polynomial fitted here at Chebyshev nodes (the form is that of Press et al., Numerical Recipes, 3rd edition, 6.2.2).

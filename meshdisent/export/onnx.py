@@ -1,7 +1,7 @@
 """ONNX files of a model's encoder and decoder, for programs without Python or torch, compared with the model in mm.
 
-``encoder.onnx``: ``vertices`` (batch, V, 3) mm to ``identity`` (batch, I) and ``expression`` (batch, E). ``decoder.onnx``:
-the other way. The batch may have any size. Everything is inside: a file next to it is only needed beyond 2 GB.
+``encoder.onnx``: ``vertices`` (batch, V, 3) mm to ``identity`` (batch, I) and ``expression`` (batch, E).
+``decoder.onnx``: the other way. The batch may have any size. Everything is inside: a file next to it is only needed beyond 2 GB.
 """
 
 import copy
@@ -25,8 +25,7 @@ from meshdisent.morphable.contract import Codes, MorphableModel
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
-#: What onnxruntime may differ by. Vertices: as a share of the largest coordinate, 0.02 mm of a head. Codes: in standard
-#: deviations of the training scans.
+#: What onnxruntime may differ by, as a share of the largest coordinate (0.02 mm of a head) and of the largest code entry.
 TOLERANCE = 1e-4
 #: Faces that are compared, in batches of other sizes than the one that was traced.
 TRACED, COMPARED = 2, (1, 5)
@@ -39,15 +38,14 @@ class OnnxResult:
     Attributes
     ----------
     files : ``encoder.onnx`` and ``decoder.onnx``.
-    code_difference : Of a code entry, in standard deviations of the training scans.
-    vertex_difference_mm : Of a coordinate.
-    vertex_share : The same as a share of the largest coordinate.
+    code_share : Of a code entry, as a share of the largest.
+    vertex_share, vertex_difference_mm : Of a coordinate, as a share of the largest, and in mm.
     """
 
     files: tuple[Path, Path]
-    code_difference: float
-    vertex_difference_mm: float
+    code_share: float
     vertex_share: float
+    vertex_difference_mm: float
 
 
 class _Encoder(nn.Module):
@@ -86,13 +84,13 @@ def write_onnx(model: MorphableModel, folder: str | os.PathLike, overwrite: bool
         _write(_Encoder(model), {"vertices": vertices}, names, aside / "encoder.onnx", model.name)
         _write(_Decoder(model), dict(zip(names, codes, strict=True)), ("vertices",), aside / "decoder.onnx", model.name)
         differences = [_compare(model, aside, count) for count in COMPARED]
-    code, millimeters, share = (max(column) for column in zip(*differences, strict=True))
+    of_codes, of_vertices, millimeters = (max(column) for column in zip(*differences, strict=True))
     folder = Path(folder)
     return OnnxResult(
         files=(folder / "encoder.onnx", folder / "decoder.onnx"),
-        code_difference=code,
+        code_share=of_codes,
+        vertex_share=of_vertices,
         vertex_difference_mm=millimeters,
-        vertex_share=share,
     )
 
 
@@ -139,7 +137,7 @@ def _save(program: "ONNXProgram | None", path: Path) -> None:
 
 
 def _compare(model: MorphableModel, folder: Path, count: int) -> tuple[float, float, float]:
-    """Largest differences of a code entry (deviations), and of a coordinate (mm, and as a share)."""
+    """Largest differences of a code entry and of a coordinate, as shares; the latter in mm, too."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -152,32 +150,31 @@ def _compare(model: MorphableModel, folder: Path, count: int) -> tuple[float, fl
     codes = _drawn(model, count, seed=count)
     vertices = model.decode(codes)
     given = Codes(*map(torch.from_numpy, run("encoder.onnx", {"vertices": vertices})))
-    spread = model.prior().standard_deviations()
-    gaps = [
-        float(((ours - theirs).abs() / deviation.clamp(min=1e-12)).max()) if ours.shape[1] else 0.0
-        for ours, theirs, deviation in zip(model.encode(vertices), given, spread, strict=True)
-    ]
     decoded = torch.from_numpy(run("decoder.onnx", codes._asdict())[0])
-    millimeters = float((decoded - vertices).abs().max())
-    share = millimeters / max(float(vertices.abs().max()), 1e-12)
-    if not max(*gaps, share) <= TOLERANCE:
+    of_codes = max(_share(*pair) for pair in zip(model.encode(vertices), given, strict=True))
+    of_vertices, millimeters = _share(vertices, decoded), float((vertices - decoded).abs().max())
+    if not max(of_codes, of_vertices) <= TOLERANCE:
         raise MeshdisentError(
-            f"onnxruntime differs from the model by {max(gaps):.1e} deviations in a code and {millimeters:.1e} mm in a "
-            f"coordinate; wanted at most {TOLERANCE:g} of a deviation and of the largest coordinate. Nothing was "
-            "written. Please report it with the versions of torch, onnx and onnxruntime."
+            f"onnxruntime differs from the model by {of_codes:.1e} of the largest code entry and {of_vertices:.1e} of "
+            f"the largest coordinate ({millimeters:.1e} mm); wanted at most {TOLERANCE:g}. Nothing was written. Please "
+            "report it with the versions of torch, onnx and onnxruntime."
         )
-    return max(gaps), millimeters, share
+    return of_codes, of_vertices, millimeters
+
+
+def _share(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference as a share of the largest number."""
+    return float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1e-12)) if ours.numel() else 0.0
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what torch says about its own insides: deprecations, names of axes, a torchvision that is not there."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)

@@ -19,6 +19,7 @@ from torch import Tensor
 from meshdisent.editing import as_scans, encode_scans
 from meshdisent.errors import UsageError
 from meshdisent.export.targets import ExpressionCodes
+from meshdisent.morphable.arkit_names import shown_weights
 from meshdisent.morphable.contract import Codes, MorphableModel
 
 #: Random combinations that are measured, how many targets meet in one, and vertices decoded at once.
@@ -44,7 +45,10 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class RigErrors:
-    """How far the rig is from the model: each target alone, at half weight, and 2 or 3 at once at full weight."""
+    """How far the rig is from the model: each target alone, at half weight, and 2 or 3 at once at full weight.
+
+    ``mouthClose`` of ARKit is measured with ``jawOpen``, without which it is no face; alone is alone.
+    """
 
     alone: Gap
     half: Gap
@@ -156,11 +160,13 @@ def _measure(
     model: MorphableModel, person: Tensor, names: tuple[str, ...], table: Tensor, displacements: Tensor, seed: int
 ) -> RigErrors:
     each = torch.eye(len(names)).to(table)
+    shown = torch.from_numpy(shown_weights(names)).to(table)
     random = np.random.default_rng(seed)
     meetings = torch.zeros(COMBINATIONS, len(names)).to(table)
     for row in meetings:
         count = min(int(random.choice(MEETING)), len(names))
-        row[torch.from_numpy(random.choice(len(names), count, replace=False)).to(row.device)] = 1.0
+        chosen = torch.from_numpy(random.choice(len(names), count, replace=False)).to(row.device)
+        row.copy_(shown[chosen].amax(dim=0))
     rest = model.neutral(person)[0]
 
     def gap(weights: Tensor) -> Gap:
@@ -175,4 +181,4 @@ def _measure(
             worst=tuple(name for name, weight in zip(names, weights[worst], strict=True) if weight),
         )
 
-    return RigErrors(alone=gap(each), half=gap(each / 2), together=gap(meetings))
+    return RigErrors(alone=gap(each), half=gap(shown / 2), together=gap(meetings))

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from meshdisent.errors import UsageError
 from meshdisent.export.rig import Rig
 from meshdisent.files import writing
+from meshdisent.morphable.arkit_names import COMPANIONS, shown_weights
 from meshdisent.show.camera import Camera
 from meshdisent.show.pictures import encode_png, render, write_png
 from meshdisent.show.sheets import sheet
@@ -20,13 +21,17 @@ REST = "neutral"
 
 
 def draw_targets(rig: Rig, size: tuple[int, int] = CELL) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
-    """Pictures of the face at rest and of each target at full weight, by name."""
-    faces = {REST: rig.neutral} | {
-        name: rig.neutral + target for name, target in zip(rig.names, rig.displacements, strict=True)
-    }
+    """Pictures of the face at rest and of each target at full weight, by name; some come with what they belong to."""
+    shown = rig.pose(shown_weights(rig.names))
+    faces = {REST: rig.neutral} | {_label(name, rig.names): face for name, face in zip(rig.names, shown, strict=True)}
     # A little from the side, where lips and brows have a shape.
     camera = Camera.facing(np.concatenate(list(faces.values())), size=size, azimuth=18.0, margin=0.03)
     return {name: render(face, rig.faces, size=size, camera=camera) for name, face in faces.items()}
+
+
+def _label(name: str, names: tuple[str, ...]) -> str:
+    companion = COMPANIONS.get(name)
+    return f"{name} + {companion}" if companion in names else name
 
 
 def write_rig_sheet(path: str | os.PathLike, rig: Rig, title: str = "", overwrite: bool = False) -> Path:

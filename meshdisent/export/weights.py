@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from meshdisent.errors import DataError, UsageError
-from meshdisent.morphable.arkit_names import ARKIT_NAMES
+from meshdisent.morphable.arkit_names import ARKIT_NAMES, shown_weights
 
 #: Frames a second where a file does not say, and of Live Link Face.
 FPS, LIVE_LINK_FPS = 30.0, 60.0
@@ -44,17 +44,17 @@ class WeightTrack:
     left_out: tuple[str, ...] = ()
 
 
-def each_in_turn(target_count: int, seconds: float = 1.0) -> WeightTrack:
-    """Every target from 0 to 1 and back, one after another.
+def each_in_turn(names: Sequence[str], seconds: float = 1.0) -> WeightTrack:
+    """Every target from 0 to 1 and back, one after another; ``mouthClose`` with ``jawOpen``, which it is made for.
 
     Examples
     --------
-    >>> track = each_in_turn(2)
+    >>> track = each_in_turn(["smile", "frown"])
     >>> track.seconds.tolist(), track.weights[:, 1].tolist()
     ([0.0, 0.5, 1.0, 1.5, 2.0], [0.0, 0.0, 0.0, 1.0, 0.0])
     """
-    weights = np.zeros((2 * target_count + 1, target_count))
-    weights[1::2] = np.eye(target_count)
+    weights = np.zeros((2 * len(names) + 1, len(names)))
+    weights[1::2] = shown_weights(names)
     return WeightTrack(seconds=np.arange(len(weights)) * (seconds / 2), weights=weights)
 
 

@@ -7,9 +7,11 @@ up. ``tongueOut`` has none: the topology has no tongue that moves.
 Source: Apple, ARKit, ``ARFaceAnchor.BlendShapeLocation``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 #: In Apple's order, by part of the face.
@@ -25,6 +27,8 @@ ARKIT_NAMES = (
     "noseSneerRight", "tongueOut",
 )  # fmt: skip
 _BOTH_SIDES = ("browInnerUp", "cheekPuff")
+#: A shape that is no face of its own, and the one it belongs to: it closes the lips of an open jaw.
+COMPANIONS = {"mouthClose": "jawOpen"}
 
 
 def ict_names(name: str) -> tuple[str, ...]:
@@ -43,6 +47,21 @@ def ict_names(name: str) -> tuple[str, ...]:
         if name.endswith(side):
             return (f"{name.removesuffix(side)}_{side[0]}",)
     return (name,)
+
+
+def shown_weights(names: Sequence[str]) -> Float[np.ndarray, "target target"]:
+    """For each of some shapes the weights with which it is looked at: it alone, or with its companion.
+
+    Examples
+    --------
+    >>> shown_weights(["jawOpen", "mouthClose"]).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
+    weights = np.eye(len(names))
+    for name, companion in COMPANIONS.items():
+        if name in names and companion in names:
+            weights[list(names).index(name), list(names).index(companion)] = 1.0
+    return weights
 
 
 def arkit_codes(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
