@@ -1,7 +1,7 @@
 """ONNX files of a model's encoder and decoder, for programs without Python or torch, compared with the model in mm.
 
 ``encoder.onnx``: ``vertices`` (batch, V, 3) mm to ``identity`` (batch, I) and ``expression`` (batch, E).
-``decoder.onnx``: the other way. The batch may have any size. Everything is inside: a file next to it is only needed beyond 2 GB.
+``decoder.onnx``: the other way. The batch may have any size.
 """
 
 import copy
@@ -25,7 +25,7 @@ from meshdisent.morphable.contract import Codes, MorphableModel
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
-#: What onnxruntime may differ by, as a share of the largest coordinate (0.02 mm of a head) and of the largest code entry.
+#: What onnxruntime may differ by, as a share of the largest coordinate (0.02 mm of a head) and code entry.
 TOLERANCE = 1e-4
 #: Faces that are compared, in batches of other sizes than the one that was traced.
 TRACED, COMPARED = 2, (1, 5)
