@@ -8,6 +8,7 @@ Programs that play rigs know nothing else than this sum. What they lose against 
 that is linear in the expression.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,20 @@ class Rig:
     names: tuple[str, ...]
     displacements: Float[np.ndarray, "target vertex 3"]
     errors: RigErrors
+
+    def face(self, weights: Mapping[str, float]) -> Float[np.ndarray, "vertex 3"]:
+        """The face of some weights by name, mm; all others are 0.
+
+        Raises
+        ------
+        UsageError : If there is no target of a name.
+        """
+        row = np.zeros(len(self.names))
+        for name, weight in weights.items():
+            if name not in self.names:
+                raise UsageError(f"The rig has no target {name!r}; it has {len(self.names)}: {', '.join(self.names)}.")
+            row[self.names.index(name)] = weight
+        return self.pose(row[None])[0]
 
     def pose(self, weights: Float[np.ndarray, "time target"]) -> Float[np.ndarray, "time vertex 3"]:
         """Faces of some weights, mm."""

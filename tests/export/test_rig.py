@@ -66,6 +66,13 @@ def test_a_sequence_is_decoded_by_the_model_where_the_rig_is_off(bent, rig):
     np.testing.assert_allclose(gap[1], 2.0, atol=1e-4)
 
 
+def test_weights_by_name_are_columns(rig):
+    wanted = rig.pose(np.array([[0.0, 0.25, 1.0]]))[0]
+    assert np.array_equal(rig.face({"both": 1.0, "second": 0.25}), wanted)
+    with pytest.raises(UsageError, match="no target 'third'; it has 3: first, second, both"):
+        rig.face({"third": 1.0})
+
+
 def test_what_has_no_rig_is_refused(bent, scans):
     with pytest.raises(UsageError, match="got no target; wanted at least one"):
         make_rig(bent, "mean", {})
