@@ -58,12 +58,10 @@ def _coefficients() -> tuple[float, ...]:
     """Highest power first, in x from -1 to 1."""
     from scipy.special import erfcx
 
-    def smooth(x: np.ndarray) -> np.ndarray:
-        t = (x + 1) / 2
-        return np.log(erfcx(2 / t - 2) / t)
-
-    # None of the nodes is the end t = 0, z = infinity.
-    chebyshev = np.polynomial.chebyshev.chebinterpolate(smooth, DEGREE)
+    # Chebyshev nodes, none of which is the end t = 0, z = infinity.
+    nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+    t = (nodes + 1) / 2
+    chebyshev = np.polynomial.chebyshev.chebfit(nodes, np.log(erfcx(2 / t - 2) / t), DEGREE)
     return tuple(np.polynomial.chebyshev.cheb2poly(chebyshev)[::-1].tolist())
 
 

@@ -54,7 +54,8 @@ class _Encoder(nn.Module):
         self.model = model
 
     def forward(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple(self.model.encode(vertices))
+        codes = self.model.encode(vertices)
+        return codes.identity, codes.expression
 
 
 class _Decoder(nn.Module):

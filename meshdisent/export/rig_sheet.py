@@ -48,8 +48,8 @@ def write_rig_sheet(path: str | os.PathLike, rig: Rig, title: str = "", overwrit
     if path.suffix.lower() == ".png":
         names, shown = list(pictures), list(pictures.values())
         starts = range(0, len(names), COLUMNS)
-        rows, below = ([part[k : k + COLUMNS] for k in starts] for part in (shown, names))
-        write_png(path, sheet(rows, title=title, below=below), overwrite)
+        below = [names[k : k + COLUMNS] for k in starts]
+        write_png(path, sheet([shown[k : k + COLUMNS] for k in starts], title=title, below=below), overwrite)
         return path
     with writing(path, overwrite) as aside:
         aside.write_text(_svg(pictures, title), encoding="utf-8")
