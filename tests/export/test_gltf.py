@@ -10,7 +10,7 @@ import trimesh
 
 from meshdisent.errors import UsageError
 from meshdisent.export.gltf import Clip, Part, encode_glb, write_glb
-from meshdisent.export.rig_glb import rig_parts, write_rig
+from meshdisent.export.rig_glb import rig_parts, unfolded, write_rig
 from meshdisent.export.weights import each_in_turn
 
 TYPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}
@@ -118,6 +118,16 @@ def test_eyes_and_mouth_follow_lids_and_lips_with_the_same_targets():
     assert jaw[: 2 * count].max() < 3
     (alone,) = rig_parts(rig, has_eyes=False)
     assert np.array_equal(alone.displacements, rig.displacements)
+
+
+def test_a_face_that_is_folded_over_is_wound_like_its_neighbors(ball):
+    vertices, faces = ball
+    assert np.array_equal(unfolded(vertices, faces), faces)
+    folded = faces.copy()
+    folded[17] = folded[17, ::-1]
+    mended = unfolded(vertices, folded)
+    assert np.array_equal(np.delete(mended, 17, axis=0), np.delete(faces, 17, axis=0))
+    assert mended[17].tolist() == faces[17].tolist()
 
 
 def test_what_does_not_fit_together_is_refused(ball, rig, tmp_path):
