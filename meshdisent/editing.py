@@ -57,6 +57,11 @@ def as_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Floa
     return checked
 
 
+def encode_scans(model: MorphableModel, scans: Any, where: str = "the scan") -> Codes:
+    """Codes of one scan or several; raises as :func:`as_scans` does."""
+    return _encode(model, as_scans(model, scans, where))
+
+
 def neutralize(model: MorphableModel, scans: Any, keep_detail: bool = False) -> list[Mesh]:
     """The subjects of some scans at rest.
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from meshdisent.errors import UsageError
+from meshdisent.export.gltf import Part, write_glb
 from meshdisent.files import writing
 from meshdisent.mesh.mesh import Labels, Mesh
 from meshdisent.show.pictures import write_png
@@ -38,26 +39,17 @@ def write_textured_obj(
 def write_textured_glb(
     mesh: Mesh, picture: UInt8[np.ndarray, "height width 3"], path: str | os.PathLike, overwrite: bool = False
 ) -> Path:
-    """Write a GLB in meters with a matte material (a metallic one, the default of the format, would show black).
+    """Write a GLB in meters with a matte material; see :mod:`meshdisent.export.gltf`.
 
     Raises
     ------
     UsageError : If the mesh has no texture coordinates, or a file exists and ``overwrite`` is false.
     """
-    import trimesh
-    from PIL import Image
-    from trimesh.visual.material import PBRMaterial
-
     _check(mesh)
-    material = PBRMaterial(baseColorTexture=Image.fromarray(picture), metallicFactor=0.0, roughnessFactor=1.0)
-    visual = trimesh.visual.TextureVisuals(uv=np.asarray(mesh.uv)[:, :2], material=material)
-    shown = trimesh.Trimesh(mesh.vertices / 1000, mesh.faces, visual=visual, process=False)
-    glb = Path(path).with_suffix(".glb")
-    with writing(glb, overwrite) as aside:
-        content = shown.export(file_type="glb")
-        assert isinstance(content, bytes)
-        aside.write_bytes(content)
-    return glb
+    still = np.zeros((0, mesh.vertex_count, 3))
+    uv = np.asarray(mesh.uv)[:, :2]
+    part = Part(vertices=mesh.vertices, faces=mesh.faces, displacements=still, uv=uv, picture=picture)
+    return write_glb(Path(path).with_suffix(".glb"), [part], overwrite=overwrite)
 
 
 def _check(mesh: Mesh) -> None:

@@ -4,6 +4,7 @@ Models of faces have no eyeballs and nothing behind the lips. A picture gets som
 people: a plain eyeball that lies behind the lids, and the dark of a mouth. The mesh stays as it is.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,7 +45,16 @@ def fill_openings(face: Painted) -> Painted:
     found = find_openings(face.vertices, face.faces)
     if found is None:
         return face
-    parts = [face, *(eyeball_behind(face.vertices[rim]) for rim in found[:2]), mouth_behind(face.vertices[found.mouth])]
+    return joined([face, *behind(face.vertices, found)])
+
+
+def behind(vertices: Float[np.ndarray, "vertex 3"], openings: Openings) -> list[Painted]:
+    """Two eyeballs and the dark of a mouth; as many vertices for every face with these openings."""
+    return [*(eyeball_behind(vertices[rim]) for rim in openings[:2]), mouth_behind(vertices[openings.mouth])]
+
+
+def joined(parts: Sequence[Painted]) -> Painted:
+    """Several meshes as one."""
     starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     return Painted(
         np.concatenate([part.vertices for part in parts]),

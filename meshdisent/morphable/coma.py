@@ -127,7 +127,7 @@ class CoMA(MorphableModel):
     def encode(self, vertices: Float[Tensor, "batch vertex 3"]) -> Codes:
         """Codes of scans in mm; the expression code has no entries."""
         code = self.head(self.trunk(self.normalization(vertices)))
-        return Codes(code, code.new_zeros(len(code), 0))
+        return Codes(code, code.new_zeros(code.shape[0], 0))
 
     def decode(self, codes: Codes) -> Float[Tensor, "batch vertex 3"]:
         """Scans in mm."""

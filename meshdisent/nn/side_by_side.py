@@ -34,6 +34,8 @@ def side_by_side(modules: Sequence[nn.Module], inputs: Tensor) -> list[tuple[Ten
     -------
     One tuple a module.
     """
+    if torch.compiler.is_compiling():  # the number of scans stays open then
+        return [module(inputs) for module in modules]
     parts = _parts(len(modules), len(inputs))
     if len(modules) * len(parts) < 2 or not _can_part(modules, inputs):
         return [module(inputs) for module in modules]
@@ -159,7 +161,7 @@ def _parts(module_count: int, scan_count: int) -> list[slice]:
 
 
 def _can_part(modules: Sequence[nn.Module], inputs: Tensor) -> bool:
-    if torch.get_num_threads() == 1 or inputs.device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.get_num_threads() == 1 or inputs.device.type != "cpu":
         return False
     if torch._C._are_functorch_transforms_active():
         return False
