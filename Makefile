@@ -9,12 +9,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test check lint format types imports accuracy compare bench bench-long docs clean
+.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make quickstart   install into .venv, then run the main job on synthetic heads: quickstart/report.html'
 	@echo 'make test         install into .venv, then run the tests (arguments: make test PYTEST="-k spirals")'
+	@echo 'make browser-tools  what the tests in a browser need beside Chromium: Python and npm packages'
 	@echo 'make check        lint, format, types, import rules and docs, as the continuous build runs them'
 	@echo 'make docs         the documentation: docs/_build/html/index.html'
 	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
@@ -27,6 +28,9 @@ quickstart: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Chromium itself comes from the system (.ci/run installs it); without it these tests say what they miss and are skipped.
+browser-tools: .venv/installed-browser tests/browser/node_modules/installed
 
 check: lint format types imports docs
 
@@ -62,7 +66,7 @@ docs: .venv/installed-dev
 	@echo 'docs/_build/html/index.html is ready'
 
 clean:
-	rm -rf .venv build dist docs/_build meshdisent.egg-info quickstart
+	rm -rf .venv build dist docs/_build meshdisent.egg-info quickstart tests/browser/node_modules
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find meshdisent tests docs data_prep -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -81,6 +85,17 @@ clean:
 	@echo 'Installing meshdisent, what it needs and the test tools into .venv (once; a few minutes)'
 	$(INSTALL) '.[test]'
 	@touch $@ .venv/installed
+
+.venv/installed-browser: .venv/made $(PACKAGE)
+	@echo 'Installing meshdisent and what its tests in a browser need into .venv (once; a few minutes)'
+	$(INSTALL) '.[browser]'
+	@touch $@ .venv/installed-test .venv/installed
+
+# The lock file names no registry: npm asks the one that this machine is set up for.
+tests/browser/node_modules/installed: tests/browser/package.json tests/browser/package-lock.json
+	@command -v npm >/dev/null || { echo 'make browser-tools needs npm (Debian: apt-get install nodejs npm)' >&2; exit 1; }
+	cd tests/browser && npm ci
+	@touch $@
 
 .venv/installed-dev: .venv/made $(PACKAGE)
 	@echo 'Installing meshdisent and all tools of its developers into .venv (once; a few minutes)'

@@ -111,13 +111,14 @@ def test_every_requirement_is_imported_somewhere(setup):
 
 
 def test_every_import_of_the_tests_is_declared(setup):
-    extra = requirements(setup["options.extras_require"]["test"])
+    extras = setup["options.extras_require"]
+    extra = requirements("\n".join(extras[name] for name in ("test", "export", "viewer", "browser")))
     declared = {*requirements(setup["options"]["install_requires"]), *extra}
     own = {file.stem for file in (ROOT / "tests").rglob("*.py")}
     for file in sorted((ROOT / "tests").rglob("*.py")):
         found = imported(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
         undeclared = found - declared - {canonicalize_name(name) for name in own}
-        assert not undeclared, f"{file} imports {undeclared}, which the extra test does not declare"
+        assert not undeclared, f"{file} imports {undeclared}, which no extra of the tests declares"
 
 
 def imported(nodes) -> set[str]:
@@ -261,10 +262,11 @@ def test_an_old_python_gets_one_clear_line():
     )
 
 
-def test_the_continuous_build_runs_the_tests_first():
+def test_the_continuous_build_runs_the_tests_first_and_needs_their_browser():
     script = ROOT / ".ci" / "run"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     steps = re.search(r"for name in (.*); do", script.read_text()).group(1).split()
-    assert steps == ["test", "lint", "format", "types", "imports", "docs"]
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert steps == ["browser-tools", "test", "lint", "format", "types", "imports", "docs"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(steps) <= targets
+    assert "export MESHDISENT_BROWSER=required" in script.read_text()
