@@ -40,6 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "interpolate": ("meshdisent.cli.interpolate", "walk from one scan to another"),
     "sample": ("meshdisent.cli.sample", "draw new people and new expressions"),
     "image": ("meshdisent.cli.image", "explain photographs: depth, skin, light, view, and a mesh"),
+    "view": ("meshdisent.cli.view", "show a model or a faces.h5 in the browser"),
     "models": ("meshdisent.cli.models", "list the models and recipes that come along"),
 }
 

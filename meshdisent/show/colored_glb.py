@@ -32,7 +32,8 @@ def colored_glb(
     offsets = np.cumsum([0, *(part.nbytes for part in parts)]).tolist()
     position = {"min": parts[0].min(axis=0).tolist(), "max": parts[0].max(axis=0).tolist()}
     accessors = [
-        {"bufferView": k, "componentType": _FLOAT, "count": len(vertices), "type": "VEC3"} | (position if k == 0 else {})
+        {"bufferView": k, "componentType": _FLOAT, "count": len(vertices), "type": "VEC3"}
+        | (position if k == 0 else {})
         for k in range(3)
     ]
     accessors.append({"bufferView": 3, "componentType": _UNSIGNED, "count": faces.size, "type": "SCALAR"})

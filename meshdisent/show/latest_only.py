@@ -107,4 +107,3 @@ class _Pause:
 
     def __exit__(self, *_: object) -> None:
         self._worker._pause(False)
-

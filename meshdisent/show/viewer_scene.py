@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from meshdisent.mesh.openings import DARK, IRIS, WHITE, eye_in_parts, find_openings, mouth_behind
 from meshdisent.mesh.topology import Topology
 from meshdisent.show.colored_glb import colored_glb
-from meshdisent.show.shading import SKIN
 from meshdisent.show.viewer_pick import hit_vertex
 
 if TYPE_CHECKING:
@@ -22,11 +21,13 @@ if TYPE_CHECKING:
     from meshdisent.mesh.openings import Painted
 
 _PER_MM = 0.01
+#: Warmer than on paper, where the light has no color of a sky.
+_SKIN = (0.94, 0.755, 0.655)
 #: Vertical field of view, radians: that of a portrait lens.
 _VIEW = 0.45
 #: Direction from the face to the lamp, color, strength: a warm key from the upper left, a cool fill, light from below.
 _LAMPS = (
-    ("key", (-0.5, 0.6, 0.9), (255, 244, 232), 1.9),
+    ("key", (-0.5, 0.6, 0.9), (255, 244, 232), 2.2),
     ("fill", (0.9, 0.15, 0.6), (225, 235, 255), 0.55),
     ("bounce", (0.0, -0.7, 0.6), (255, 240, 230), 0.25),
     ("behind", (0.3, 0.5, -1.0), (255, 255, 255), 0.6),
@@ -56,7 +57,7 @@ class FaceScene:
         self._labels: list[viser.LabelHandle] = []
         self._light()
         self._stand(*((high - low) * _PER_MM))
-        self._skin = self._part("skin", middle, topology.faces, SKIN, "double")
+        self._skin = self._part("skin", middle, topology.faces, _SKIN, "double")
         self._behind = {
             name: self._part(name, points, faces, color, "front")
             for name, (points, faces, color) in self._behind_openings(middle).items()
@@ -180,7 +181,7 @@ class FaceScene:
         scene = self._server.scene
         scene.configure_default_lights(enabled=False)
         scene.configure_environment_map(hdri=None)
-        scene.add_light_ambient("/lamps/ambient", intensity=1.05)
+        scene.add_light_ambient("/lamps/ambient", intensity=0.85)
         for name, direction, color, strength in _LAMPS:
             place = tuple(10.0 * x for x in direction)
             scene.add_light_directional(f"/lamps/{name}", color=color, intensity=strength, position=place)
