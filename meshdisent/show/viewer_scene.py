@@ -56,7 +56,7 @@ class FaceScene:
         self._newest = 0
         self._labels: list[viser.LabelHandle] = []
         self._light()
-        self._stand(*((high - low) * _PER_MM))
+        self._stand(*((high - low) * _PER_MM).tolist())
         self._skin = self._part("skin", middle, topology.faces, _SKIN, "double")
         self._behind = {
             name: self._part(name, points, faces, color, "front")
