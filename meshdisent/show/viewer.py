@@ -56,7 +56,7 @@ class ModelPage:
         self._panel = Panel(server, self._redraw, self._settle)
         self.worker = self._panel.worker
         self._seed = 0
-        self._limit: float | None = None
+        self._limit = 0.0  # of the colors, mm; it only grows while the scan is the same
         with self.worker.paused():  # a browser may be there already
             self._fill(name, scans, slider_count)
             self.worker.post("begin", lambda: None)
@@ -88,7 +88,7 @@ class ModelPage:
         colors = None
         if reference is not None:
             errors = np.linalg.norm(self._vertices - reference, axis=1)
-            self._limit = self._limit or nice_ceiling(float(np.percentile(errors, 98)))
+            self._limit = max(self._limit, nice_ceiling(float(np.percentile(errors, 98))))
             colors = map_colors(errors, (0.0, self._limit))
             self._bar.content = color_bar_html((0.0, self._limit), f"Distance, mean {errors.mean():.2f} mm")
         self._scene.draw(self._vertices, colors)
@@ -119,7 +119,8 @@ class ModelPage:
             self._seed += 1
             self.state.randomize(self._seed, what)
 
-        self._panel.listen(face, lambda verb: self.state.neutralize() if verb == "neutralize" else self.state.reset())
+        verbs = {"neutralize": self.state.neutralize, "reset": self.state.reset}
+        self._panel.listen(face, lambda verb: verbs[verb]())
         self._panel.listen(random, draw)
 
     def _code_sliders(self, factor: Factor, count: int) -> "list[viser.GuiSliderHandle[float]]":
@@ -137,9 +138,9 @@ class ModelPage:
         gui, self._choices = self._panel.gui, choices
         self._codes: dict[Place, Codes] = {}
         with gui.add_folder("First scan"):
-            self._first = ScanPicker(self._panel, choices, self._blend)
+            self._first = ScanPicker(self._panel, choices, self._choose_scan)
         with gui.add_folder("Second scan"):
-            self._second = ScanPicker(self._panel, choices, self._blend, choices.step(choices.first, 1))
+            self._second = ScanPicker(self._panel, choices, self._choose_scan, choices.step(choices.first, 1))
         show = gui.add_button_group("Show", ("first scan", "second scan"))
         self._share = gui.add_slider("blend", 0.0, 1.0, 0.01, 0.0, hint="0 is the first scan, 1 the second.")
         self._moves = gui.add_dropdown("moves", ("both", "identity", "expression"), hint="The codes that are blended.")
@@ -187,7 +188,10 @@ class ModelPage:
     def _blend(self) -> None:
         first, second = self._encoded(self._first.place), self._encoded(self._second.place)
         self.state.blend(first, second, float(self._share.value), self._moves.value)
-        self._limit = None
+
+    def _choose_scan(self) -> None:
+        self._limit = 0.0
+        self._blend()
 
     def _encoded(self, place: Place) -> Codes:
         if place not in self._codes:
@@ -201,7 +205,7 @@ class ModelPage:
         self._blend()
 
     def _choose_error(self, against: str) -> None:
-        self._bar.visible, self._limit = against != "nothing", None
+        self._bar.visible, self._limit = against != "nothing", 0.0
         if self._bar.visible:
             self._show_end(0.0 if against == "first scan" else 1.0)
 

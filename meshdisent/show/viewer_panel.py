@@ -81,7 +81,7 @@ class Panel:
     def say(self, text: str, title: str = "That did not work", color: str = "red") -> None:
         """Show a line to everybody who looks at the page."""
         for client in self.server.get_clients().values():
-            client.add_notification(title, text, auto_close_seconds=12.0, color=color)  # type: ignore[arg-type]
+            client.add_notification(title, text, auto_close_seconds=12.0, color=color)
 
 
 class ScanPicker:

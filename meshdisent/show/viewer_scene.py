@@ -98,7 +98,7 @@ class FaceScene:
             self._server.scene.add_point_cloud(
                 "/dots",
                 placed.reshape(-1, 3),
-                np.tile(np.uint8(_POINT), (len(placed), 1)),
+                np.tile(np.array(_POINT, np.uint8), (len(placed), 1)),
                 point_size=0.03,
                 point_shape="circle",
                 visible=len(placed) > 0,

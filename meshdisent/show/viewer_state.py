@@ -226,7 +226,10 @@ def _read_json(text: str) -> dict[str, Any]:
 
 def _numbers(content: dict[str, Any], name: str, size: int) -> Float[Tensor, " code"]:
     values = content.get(name)
-    is_list = isinstance(values, list) and len(values) == size
-    if not is_list or not all(type(x) in (int, float) and abs(x) < 1e30 for x in values):
+    if not isinstance(values, list) or len(values) != size or not all(map(_is_number, values)):
         raise DataError(f"The code has no {name} of {size} finite numbers. Copy the whole code again.")
     return torch.tensor([float(x) for x in values], dtype=torch.float64)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e30  # which is false of NaN

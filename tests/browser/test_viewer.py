@@ -15,7 +15,7 @@ from meshdisent.show.viewer_server import serving
 
 pytestmark = pytest.mark.browser
 
-#: Mean difference of two pictures of the same face, 0 to 255; the smallest change that is asked for is ten times as big.
+#: Mean difference of two pictures of the same face, 0 to 255; changes that are asked for are ten times as big.
 STILL = 0.02
 
 

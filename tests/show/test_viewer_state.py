@@ -159,7 +159,9 @@ def test_what_is_no_code_of_this_model_changes_nothing(state, make, says):
 
 def test_codes_of_a_model_that_was_trained_again_are_refused(state, scans):
     model = small_faces.linear(scans, identity_size=3, expression_size=2)
-    assert FaceState(model).to_json() == FaceState(small_faces.linear(scans, identity_size=3, expression_size=2)).to_json()
+    assert (
+        FaceState(model).to_json() == FaceState(small_faces.linear(scans, identity_size=3, expression_size=2)).to_json()
+    )
     model.rest.add_(0.1)
     with pytest.raises(DataError, match="mean nothing to another"):
         state.load_json(FaceState(model).to_json())
