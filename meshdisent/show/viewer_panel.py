@@ -146,10 +146,9 @@ class LandmarkPicker:
 
     def redraw(self) -> None:
         """Put the points where the face is now."""
-        names = list(self.picked.vertex_of)
-        if names or self._is_marked:
-            self._scene.mark(names, self.picked.points(self._vertices()))
-            self._is_marked = bool(names)
+        if self.picked.vertex_of or self._is_marked:
+            self._scene.mark(self.picked.vertex_of)
+            self._is_marked = bool(self.picked.vertex_of)
 
     def _switch(self, is_on: bool) -> None:
         self._scene.pick(self._hit if is_on else None)
@@ -198,14 +197,14 @@ def color_bar_html(limits: tuple[float, float], title: str) -> str:
     stops = ", ".join("#" + "".join(f"{round(255 * float(c)):02x}" for c in shade) for shade in shades)
     values = ticks(*limits)
     labels = tick_labels(values)
-    labels[-1] = "\u2265 " + labels[-1]
-    place = "position:absolute;left:{0:.1f}%;transform:translateX(-{0:.1f}%)"
+    labels[-1] = f"\u2265 {labels[-1]} mm"
+    place = "position:absolute;white-space:nowrap;left:{0:.1f}%;transform:translateX(-{0:.1f}%)"
     marks = "".join(
         f'<span style="{place.format(100 * share)}">{text}</span>'
         for share, text in zip(_shares(values, limits), labels, strict=True)
     )
     return (
-        f'<div style="margin:4px 12px 8px;font-size:12px"><div>{html.escape(title)}, mm</div>'
+        f'<div style="margin:4px 12px 8px;font-size:12px"><div>{html.escape(title)}</div>'
         f'<div style="height:12px;border-radius:2px;background:linear-gradient(to right, {stops})"></div>'
         f'<div style="position:relative;height:16px">{marks}</div></div>'
     )

@@ -4,12 +4,13 @@ The page measures in decimeters from the middle of the face, because lights and 
 for scenes of about that size; y is up and the face looks along z, as in files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.openings import DARK, IRIS, WHITE, eye_in_parts, find_openings, mouth_behind
 from meshdisent.mesh.topology import Topology
 from meshdisent.show.colored_glb import colored_glb
@@ -18,7 +19,8 @@ from meshdisent.show.viewer_pick import hit_vertex
 if TYPE_CHECKING:
     import viser
 
-    from meshdisent.mesh.openings import Painted
+    from meshdisent.mesh.normals import vertex_normals
+from meshdisent.mesh.openings import Painted
 
 _PER_MM = 0.01
 #: Warmer than on paper, where the light has no color of a sky.
@@ -33,6 +35,8 @@ _LAMPS = (
     ("behind", (0.3, 0.5, -1.0), (255, 255, 255), 0.6),
 )
 _POINT = (214, 40, 57)
+#: How far points are drawn above the skin, so that no triangle cuts them.
+_LIFT_MM = 1.0
 
 
 class FaceScene:
@@ -82,42 +86,35 @@ class FaceScene:
         for number, one in enumerate(self._colored):
             one.visible = one.visible and number == self._newest
 
-    def mark(self, names: Sequence[str], points: Float[np.ndarray, "landmark 3"]) -> None:
-        """Show named points on the face, mm."""
+    def mark(self, vertex_of: Mapping[str, int]) -> None:
+        """Show named vertices of the face."""
+        rows = np.array(list(vertex_of.values()), dtype=np.int64)
+        normals = vertex_normals(self._vertices, self._faces)[rows]
+        placed = self._placed(self._vertices[rows] + _LIFT_MM * normals)
         with self._server.atomic():
-            placed = self._placed(points)
-            while len(self._labels) > len(names):
+            while len(self._labels) > len(placed):
                 self._labels.pop().remove()
-            for number, (name, place) in enumerate(zip(names, placed, strict=True)):
+            for number, (name, place) in enumerate(zip(vertex_of, placed, strict=True)):
                 if number == len(self._labels):
-                    label = self._server.scene.add_label(
-                        f"/points/{number}", name, font_screen_scale=0.8, anchor="bottom-left"
-                    )
+                    path = f"/points/{number}"
+                    label = self._server.scene.add_label(path, name, font_screen_scale=0.8, anchor="bottom-left")
                     self._labels.append(label)
                 self._labels[number].text, self._labels[number].position = name, place
+            colors = np.tile(np.array(_POINT, np.uint8), (len(placed), 1))
             self._server.scene.add_point_cloud(
-                "/dots",
-                placed.reshape(-1, 3),
-                np.tile(np.array(_POINT, np.uint8), (len(placed), 1)),
-                point_size=0.03,
-                point_shape="circle",
-                visible=len(placed) > 0,
+                "/dots", placed, colors, point_size=0.035, point_shape="circle", visible=len(placed) > 0
             )
 
     def pick(self, found: Callable[[int], None] | None) -> None:
         """Call ``found`` with the vertex next to each click on the face from now on; None ends that."""
-        if (self._pick is None) != (found is None):
-            for handle in (self._skin, *self._colored):
-                self._listen(handle, found is not None)
+        # Clicks on the scene: those on a node come with a yellow outline of it.
+        if self._pick is None and found is not None:
+            self._server.scene.on_click()(self._clicked)
+        if self._pick is not None and found is None:
+            self._server.scene.remove_click_callback(self._clicked)
         self._pick = found
 
-    def _listen(self, handle: "viser.MeshHandle | viser.GlbHandle", is_on: bool) -> None:
-        if is_on:
-            handle.on_click(self._clicked)
-        else:
-            handle.remove_click_callback("all")
-
-    async def _clicked(self, event: "viser.SceneNodePointerEvent") -> None:
+    async def _clicked(self, event: "viser.SceneClickEvent") -> None:
         origin = np.array(event.ray_origin) / _PER_MM + self._center
         vertex = hit_vertex(self._vertices, self._faces, origin, np.array(event.ray_direction))
         if vertex is not None and self._pick is not None:
@@ -131,8 +128,6 @@ class FaceScene:
             handle = self._server.scene.add_glb(
                 f"/colored/{self._newest}", data, cast_shadow=False, receive_shadow=False
             )
-            if self._pick is not None:
-                self._listen(handle, True)
             self._colored.append(handle)
         else:
             self._colored[self._newest].glb_data = data
