@@ -171,7 +171,7 @@ def test_a_click_names_the_vertex_under_it_while_points_are_picked(viser, scans)
         spot = (page.state.vertices()[vertex] - page._scene._center) / 100
 
         def click(direction):
-            event = SimpleNamespace(ray_origin=tuple(spot + [0, 0, 5]), ray_direction=direction)
+            event = SimpleNamespace(ray_origin=(spot[0], spot[1], spot[2] + 5), ray_direction=direction)
             asyncio.run_coroutine_threadsafe(page._scene._clicked(event), server.get_event_loop()).result(5)
 
         click((0.0, 1.0, 0.0))  # past the face
