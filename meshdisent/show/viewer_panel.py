@@ -1,7 +1,6 @@
 """What the pages of the viewer have in common: wishes in, messages and files out, and pieces of the panel."""
 
 import html
-import traceback
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +71,6 @@ class Panel:
                 action()
             except MeshdisentError as error:
                 self.say(" ".join(str(error).split()))
-            except Exception:
-                traceback.print_exc()
-                raise
 
         self.worker.post(key, careful)
 
@@ -93,7 +89,7 @@ class ScanPicker:
         self._subject = gui.add_dropdown("subject", choices.subjects, initial_value=self.place.subject)
         expressions = choices.expressions(self.place.subject)
         self._expression = gui.add_dropdown("expression", expressions, initial_value=self.place.expression)
-        self._frame = gui.add_slider("frame", 1, 2, 1, 1)
+        self._frame = gui.add_slider("frame", 1, 2, 1, 1, hint="Which of the scans that show this.")
         self._show_frames()
 
         def read(_: Any) -> None:
@@ -134,7 +130,7 @@ class LandmarkPicker:
     def __init__(self, panel: Panel, scene: FaceScene, vertices: Callable[[], np.ndarray]):
         self.picked, self._scene, self._vertices = PickedLandmarks(), scene, vertices
         self._panel, self._is_marked, gui = panel, False, panel.gui
-        is_on = gui.add_checkbox("pick points", False, hint="Then click on the face; turn this off to turn it.")
+        is_on = gui.add_checkbox("pick points", False, hint="Then click on the face; dragging still turns it.")
         self._name = gui.add_text("name", self.picked.next_name(), hint="Of the next point.")
         self._table = gui.add_html(note("No point yet."))
         undo, clear = gui.add_button("Undo"), gui.add_button("Clear")
