@@ -75,7 +75,7 @@ def drag(page, label: str, pixels: int) -> None:
     page.mouse.up()
 
 
-def until(condition, seconds: float = 20.0) -> None:
+def until(condition, seconds: float = 60.0) -> None:
     """Wait for something that another thread does."""
     end = time.monotonic() + seconds
     while not condition():

@@ -261,7 +261,7 @@ def test_a_picked_point_is_drawn_named_and_follows_the_face(viser, scans):
         assert np.linalg.norm(page._scene._labels[0].position - shown) == pytest.approx(0.01, rel=1e-3)  # 1 mm above
 
 
-def until(condition, seconds: float = 10.0) -> None:
+def until(condition, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
