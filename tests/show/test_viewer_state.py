@@ -42,8 +42,9 @@ def test_it_begins_with_the_mean_person_at_rest(state, model):
 
 
 def test_a_slider_goes_where_it_is_put_and_leaves_the_others(state):
-    state.move("identity", 1, 2.0)
+    state.move("identity", 1, -0.7)
     state.move("identity", 2, -1.0)
+    state.move("identity", 1, 2.0)
     np.testing.assert_allclose(state.sliders("identity"), [0, 2, -1], atol=1e-4)
     assert state.is_at_rest  # another person, still at rest
 
