@@ -6,6 +6,7 @@ how it looks; this file has the controls. :mod:`meshdisent.show.viewer_data` is 
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -130,7 +131,7 @@ class ModelPage:
             for number, mm in enumerate(moved[:count]):
                 hint = f"One standard deviation moves the face by {mm:.2f} mm."
                 slider = gui.add_slider(f"{factor} {number + 1}", -REACH, REACH, 0.01, 0.0, hint=hint)
-                self._panel.listen(slider, lambda value, n=number: self.state.move(factor, n, value))
+                self._panel.listen(slider, partial(self.state.move, factor, number))
                 sliders.append(slider)
         return sliders
 
