@@ -192,6 +192,9 @@ def color_bar_html(limits: tuple[float, float], title: str) -> str:
     shades = map_colors(np.linspace(*limits, 17), limits)
     stops = ", ".join("#" + "".join(f"{round(255 * float(c)):02x}" for c in shade) for shade in shades)
     values = ticks(*limits)
+    values = [value for value in values[:-1] if _shares([value], limits)[0] < 0.8] + values[
+        -1:
+    ]  # the last label is long
     labels = tick_labels(values)
     labels[-1] = f"\u2265 {labels[-1]} mm"
     place = "position:absolute;white-space:nowrap;left:{0:.1f}%;transform:translateX(-{0:.1f}%)"

@@ -23,3 +23,8 @@ def test_the_color_bar_ends_in_the_colors_of_its_limits():
     np.testing.assert_allclose(ends, map_colors(np.array([0.0, 2.0]), (0.0, 2.0)), atol=0.003)
     assert re.findall(r">([^<>]+)</span>", made) == ["0.0", "0.5", "1.0", "1.5", "\u2265 2.0 mm"]
     assert "Distance" in made
+
+
+def test_no_tick_stands_under_the_label_of_the_last():
+    made = color_bar_html((0.0, 0.6), "Distance")
+    assert re.findall(r">([^<>]+)</span>", made) == ["0.0", "0.1", "0.2", "0.3", "0.4", "\u2265 0.6 mm"]
