@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sample": ("meshdisent.cli.sample", "draw new people and new expressions"),
     "export": ("meshdisent.cli.export", "give a face to other programs: a rig, meshes, networks"),
     "image": ("meshdisent.cli.image", "explain photographs: depth, skin, light, view, and a mesh"),
+    "view": ("meshdisent.cli.view", "show a model or a faces.h5 in the browser"),
     "models": ("meshdisent.cli.models", "list the models and recipes that come along"),
 }
 

@@ -129,14 +129,42 @@ def mouth_behind(rim: Points) -> Painted:
     return Painted(points, faces, np.tile(DARK, (len(points), 1)))
 
 
-def _dome(rim: Points, height: float) -> tuple[np.ndarray, np.ndarray]:
-    """A surface from a rim to its middle, the last point: flat where the rim is closed, round where it is open."""
+class Eye(NamedTuple):
+    """An eyeball in two meshes, for pictures whose meshes have one color each."""
+
+    white: Painted
+    iris: Painted
+
+
+def eye_in_parts(rim: Points) -> Eye:
+    """White and iris of an eyeball behind lids, parted along a clean circle; as many vertices for every rim."""
+    reach = np.linalg.norm((_resampled(rim) - rim.mean(axis=0))[:, :2], axis=1)
+    edge = np.minimum(IRIS_SHARE * _width(rim) / np.maximum(reach, 1e-9), 1.0)  # where the iris ends on each spoke
+    points, faces = _dome(rim, EYE_BULGE, edge)
+    white, around = _dome(rim, EYE_BULGE, np.ones_like(edge), edge)
+    ring = around[: -AROUND if len(around) > AROUND else None]  # without the tip, which the iris covers
+    return Eye(
+        Painted(white[:-1], ring, np.tile(WHITE, (len(white) - 1, 1))),
+        Painted(points, faces, np.tile(IRIS, (len(points), 1))),
+    )
+
+
+def _dome(
+    rim: Points, height: float, outer: np.ndarray | float = 1.0, inner: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A surface from a rim to its middle, the last point: flat where the rim is closed, round where it is open.
+
+    ``outer`` and ``inner`` say from where to where on each spoke rings lie, as shares of the way to the rim.
+    """
     rim = _resampled(rim)
     middle = rim.mean(axis=0)
     spokes = rim - middle
     # The border's half-edges run clockwise seen from outside.
     area = -0.5 * np.cross(spokes, np.roll(spokes, -1, axis=0)).sum(axis=0)
-    share = np.linspace(1.0, 0.0, INWARD, endpoint=False)[:, None, None]  # of the way from the middle to the rim
+    outer, inner = np.broadcast_to(outer, len(rim)), np.broadcast_to(inner, len(rim))
+    # Of the way from the middle to the rim, the innermost ring beside the middle or, of a ring, on its inner border.
+    steps = np.linspace(0.0, 1.0, INWARD, endpoint=bool(inner.any()))[:, None]
+    share = (outer + steps * (inner - outer))[:, :, None]  # (INWARD, AROUND, 1)
     rings = middle + share * spokes + (1 - share**2) * (height * area / _width(rim))
     points = np.concatenate([rings.reshape(-1, 3), [middle + height * area / _width(rim)]])
     here = (np.arange(INWARD - 1)[:, None] * AROUND + np.arange(AROUND)).ravel()

@@ -3,7 +3,20 @@
 import numpy as np
 import pytest
 
-from meshdisent.mesh.openings import DARK, IRIS, WHITE, Painted, border_loops, fill_openings, find_openings
+from meshdisent.mesh.normals import face_normals
+from meshdisent.mesh.openings import (
+    AROUND,
+    DARK,
+    IRIS,
+    IRIS_SHARE,
+    WHITE,
+    Painted,
+    border_loops,
+    eye_in_parts,
+    eyeball_behind,
+    fill_openings,
+    find_openings,
+)
 from meshdisent.show.camera import Camera
 from meshdisent.show.pictures import render
 
@@ -122,3 +135,19 @@ def test_borders_that_meet_in_a_vertex_are_no_loops():
 def test_a_closed_mesh_has_no_border(head):
     faces = head[1].astype(np.int64)
     assert border_loops(faces.tobytes(), faces.dtype.str) == ()
+
+
+def test_an_eye_in_parts_is_the_same_dome_with_a_round_iris():
+    around = np.linspace(0, -2 * np.pi, 24, endpoint=False)  # clockwise, as half-edges of a border run
+    rim = np.stack([14 * np.cos(around), 5 * np.sin(around), np.full(24, 70.0)], axis=1)
+    eye, whole = eye_in_parts(rim), eyeball_behind(rim)
+    np.testing.assert_allclose(eye.iris.vertices[-1], whole.vertices[-1])
+    outer = np.linalg.norm(eye.iris.vertices[:AROUND, :2], axis=1)
+    reach = np.linalg.norm(whole.vertices[:AROUND, :2], axis=1)
+    np.testing.assert_allclose(outer, np.minimum(IRIS_SHARE * 28, reach))
+    np.testing.assert_allclose(eye.white.vertices[:AROUND], whole.vertices[:AROUND])  # begins at the rim
+    np.testing.assert_allclose(eye.white.vertices[-AROUND:], eye.iris.vertices[:AROUND])  # ends where the iris begins
+    for part in eye:
+        normals = face_normals(part.vertices, part.faces)
+        assert normals[np.linalg.norm(normals, axis=1) > 1e-6][:, 2].min() > 0
+        assert part.faces.max() < len(part.vertices)

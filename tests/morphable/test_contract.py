@@ -348,3 +348,22 @@ def test_codes_are_checked_under_transforms_and_in_an_exported_program(name, mod
     torch.testing.assert_close(program.module()(*more), model.decode(Codes(*more)), rtol=1e-5, atol=1e-4)
     with pytest.raises(UsageError, match="The identity code has shape"):
         torch.func.jvp(checked, (torch.ones(2, 4), codes[1]), (torch.ones(2, 4), codes[1]))
+
+
+def test_its_face_is_changed_by_hand_and_its_code_comes_back(model, sizes):
+    from meshdisent.show.viewer_state import FaceState
+
+    state = FaceState(model)
+    assert set(state.directions) == {"identity", "expression"} if sizes[1] else {"identity"}
+    state.randomize(3)
+    state.move("identity", 0, 2.0)
+    assert state.sliders("identity")[0] == pytest.approx(2.0, abs=1e-3)
+    text, before = state.to_json(), state.vertices()
+    state.reset()
+    if sizes[1]:
+        rest = model.neutral(model.prior().identity_mean[None])[0]
+        np.testing.assert_array_equal(state.vertices(), rest.detach().numpy())
+        state.move("expression", 0, float(state.sliders("expression")[0]))  # begins where the face at rest is nearest
+        assert not state.is_at_rest
+    state.load_json(text)
+    np.testing.assert_array_equal(state.vertices(), before)
