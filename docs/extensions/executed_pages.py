@@ -1,7 +1,7 @@
 """Directives whose code runs while the pages are built: what a page shows is what came out.
 
 ``{run}`` holds Python, ``{run-commands}`` lines of the command line. Below the code stands what it printed; with
-``:picture: faces.png`` the file that it wrote, as a figure. ``:folded: words`` shows the code only to who asks for it.
+``:picture: faces.png`` the file that it wrote, as a figure. ``:folded: words`` shows the code only to who asks for it, ``:hidden:`` to nobody, ``:target:`` makes the figure a link.
 A block that fails is a warning, and fails the build. The running itself is in ``page_run.py``.
 """
 
@@ -27,7 +27,9 @@ class Run(Directive):
         "caption": directives.unchanged_required,
         "width": directives.unchanged_required,
         "folded": directives.unchanged_required,
+        "target": directives.unchanged_required,
         "silent": directives.flag,
+        "hidden": directives.flag,
         "exit-code": directives.nonnegative_int,
     }
     language = "python"
@@ -41,6 +43,8 @@ class Run(Directive):
         if "folded" in self.options:
             head, tail = "<details class='folded'><summary>{}</summary>", "</details>"
             shown = [_html(head.format(self.options["folded"])), code, _html(tail)]
+        if "hidden" in self.options:
+            shown = []
         if outcome.complaint:
             location = (env.docname, self.lineno)
             _log.warning("a block of this page failed:\n%s", outcome.complaint, location=location)
@@ -70,6 +74,8 @@ class Run(Directive):
         image = nodes.image(uri=uri, alt=self.options.get("alt", ""))
         if "width" in self.options:
             image["width"] = self.options["width"]
+        if "target" in self.options:
+            image = nodes.reference("", "", image, refuri=self.options["target"])
         figure = nodes.figure("", image, classes=["run-picture"])
         if caption := self.options.get("caption"):
             words, _ = self.state.inline_text(caption, self.lineno)
@@ -80,13 +86,7 @@ class Run(Directive):
 class RunCommands(Run):
     """Lines of the command line, run one after another."""
 
-    language = "console"
-
-    def run(self) -> list[nodes.Node]:
-        """Show the commands as they are typed, and what they printed."""
-        shown = super().run()
-        shown[0]["language"] = "bash"
-        return shown
+    language = "bash"
 
 
 def _html(text: str) -> nodes.raw:

@@ -126,14 +126,14 @@ def _run_python(block: Block, names: dict, where: str) -> Outcome:
             exec(compile(block.code, where, "exec"), names)
     except Exception:
         return Outcome(out.getvalue(), traceback.format_exc())
-    return Outcome(out.getvalue())
+    return Outcome(_without_place(out.getvalue()))
 
 
 def _run_commands(block: Block, names: dict, where: str) -> Outcome:
     from meshdisent.cli.main import main
 
     out = io.StringIO()
-    lines = [line for line in block.code.replace("\\\n", " ").splitlines() if line.strip()]
+    lines = [line for line in block.code.replace("\\\n", "").splitlines() if line.strip()]
     for line in lines:
         program, *arguments = shlex.split(line, comments=True)
         progress = io.StringIO()
@@ -146,7 +146,12 @@ def _run_commands(block: Block, names: dict, where: str) -> Outcome:
             return Outcome(out.getvalue(), f"{where}: {line} returned {code}:\n{progress.getvalue()}")
         if code:
             out.write(progress.getvalue())
-    return Outcome(out.getvalue())
+    return Outcome(_without_place(out.getvalue()))
+
+
+def _without_place(text: str) -> str:
+    """Leave out the folder in which this build stands; a reader's is another."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def _expanded(arguments: list[str]) -> list[str]:
@@ -160,10 +165,10 @@ def _expanded(arguments: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _working_in(folder: Path):
-    """Work in a folder, with the renderer that every machine has; tutorials are short, so one seed is enough."""
+    """Work in a folder, with the renderer that every machine has and the drawing functions of ``docs/scripts``."""
     before, renderer = os.getcwd(), os.environ.get("MESHDISENT_RENDERER")
     os.environ.update(MESHDISENT_RENDERER="software", COLUMNS="100", NO_COLOR="1", MPLBACKEND="agg")
-    sys.path.insert(0, str(PACKAGE.parent / "docs" / "scripts"))  # theory pages draw with loss_figures.py
+    sys.path.insert(0, str(PACKAGE.parent / "docs" / "scripts"))
     try:
         os.chdir(folder)
         yield
