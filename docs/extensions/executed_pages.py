@@ -1,8 +1,9 @@
 """Directives whose code runs while the pages are built: what a page shows is what came out.
 
 ``{run}`` holds Python, ``{run-commands}`` lines of the command line. Below the code stands what it printed; with
-``:picture: faces.png`` the file that it wrote, as a figure. ``:folded: words`` shows the code only to who asks for it, ``:hidden:`` to nobody, ``:target:`` makes the figure a link.
-A block that fails is a warning, and fails the build. The running itself is in ``page_run.py``.
+``:picture: faces.png`` the file that it wrote, as a figure, which ``:target:`` makes a link. ``:folded: words`` shows
+the code only to who asks for it, ``:hidden:`` to nobody. A block that fails is a warning, and fails the build. The running
+itself is in ``page_run.py``.
 """
 
 from pathlib import Path

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "meshdisent"
+SCRIPTS = PACKAGE.parent / "docs" / "scripts"
 _BLOCK = re.compile(r"^(?P<fence>```+|:::+)\{(?P<kind>run|run-commands)\}\n(?P<body>.*?)^(?P=fence)$", re.M | re.S)
 _OPTION = re.compile(r"^:(?P<name>[\w-]+):[ \t]*(?P<value>.*)\n", re.M)
 _FOLLOWS = re.compile(r"\A---\n(?:.*\n)*?follows: *(?P<page>\S+)\n(?:.*\n)*?---\n")
@@ -79,7 +80,8 @@ class PageRun:
 
     def key(self) -> str:
         """A digest of everything that the outcomes depend on."""
-        parts = [self.before.key() if self.before else _sources_digest(), *map(repr, self.blocks)]
+        begin = self.before.key() if self.before else _sources_digest()
+        parts = [begin, *map(repr, self.blocks), *_scripts_of(self.blocks)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def outcomes(self) -> list[Outcome]:
@@ -168,7 +170,7 @@ def _working_in(folder: Path):
     """Work in a folder, with the renderer that every machine has and the drawing functions of ``docs/scripts``."""
     before, renderer = os.getcwd(), os.environ.get("MESHDISENT_RENDERER")
     os.environ.update(MESHDISENT_RENDERER="software", COLUMNS="100", NO_COLOR="1", MPLBACKEND="agg")
-    sys.path.insert(0, str(PACKAGE.parent / "docs" / "scripts"))
+    sys.path.insert(0, str(SCRIPTS))
     try:
         os.chdir(folder)
         yield
@@ -181,16 +183,20 @@ def _working_in(folder: Path):
             os.environ["MESHDISENT_RENDERER"] = renderer
 
 
+def _scripts_of(blocks: list[Block]) -> list[str]:
+    """The texts of those files of ``docs/scripts`` that a page imports."""
+    code = "\n".join(block.code for block in blocks)
+    return [path.read_text(encoding="utf-8") for path in sorted(SCRIPTS.glob("*.py")) if f"from {path.stem} " in code]
+
+
 _digests: dict[Path, str] = {}
 
 
 def _sources_digest() -> str:
-    """Digest of the library, its recipes and the drawing functions of the pages; read once a build."""
+    """Digest of the library and its recipes; read once a build."""
     if PACKAGE not in _digests:
         total = hashlib.sha256()
-        root = PACKAGE.parent
-        texts = (*PACKAGE.rglob("*.py"), *root.glob("models/**/*.yaml"), *root.glob("docs/scripts/*.py"))
-        for path in sorted(texts):
+        for path in sorted((*PACKAGE.rglob("*.py"), *PACKAGE.parent.glob("models/**/*.yaml"))):
             total.update(path.read_bytes())
         _digests[PACKAGE] = total.hexdigest()
     return _digests[PACKAGE]

@@ -71,7 +71,9 @@ def measured() -> None:
     made = [mesh.vertices for mesh in neutralize(LinearModel.fit(scans), shown, keep_detail=True)]
     view = Camera.facing(truth.reshape(-1, 3), size=SIZE, azimuth=15.0)
     pictures = [
-        render(face, scans.topology.faces, size=SIZE, camera=view, values=vertex_distance(face, rest), limits=(0.0, 3.0))
+        render(
+            face, scans.topology.faces, size=SIZE, camera=view, values=vertex_distance(face, rest), limits=(0.0, 3.0)
+        )
         for face, rest in zip(made, truth, strict=True)
     ]
     strip("measure", pictures)

@@ -12,9 +12,9 @@ from meshdisent.show.curves import COLORS, FAINT_INK, GRID, INK
 BLUE, ORANGE, GREEN, PINK = COLORS[:4]
 
 
-def panels(count: int, titles: Sequence[str] = (), height: float = 3.0) -> tuple[Figure, list[Axes]]:
+def panels(count: int, titles: Sequence[str] = (), height: float = 2.6) -> tuple[Figure, list[Axes]]:
     """Plots side by side."""
-    figure, axes = plt.subplots(1, count, figsize=(3.3 * count + 0.6, height), dpi=110, layout="constrained")
+    figure, axes = plt.subplots(1, count, figsize=(2.5 * count + 0.5, 0.85 * height), dpi=140, layout="constrained")
     axes = list(np.atleast_1d(axes))
     for axis, title in zip(axes, titles, strict=False):
         axis.set_title(title, loc="left", fontsize=10, color=INK)
