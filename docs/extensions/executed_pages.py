@@ -2,8 +2,8 @@
 
 ``{run}`` holds Python, ``{run-commands}`` lines of the command line. Below the code stands what it printed; with
 ``:picture: faces.png`` the file that it wrote, as a figure, which ``:target:`` makes a link. ``:folded: words`` shows
-the code only to who asks for it, ``:hidden:`` to nobody. A block that fails is a warning, and fails the build. The running
-itself is in ``page_run.py``.
+the code only to who asks for it, ``:hidden:`` to nobody. A block that fails is a warning, and fails the build. The
+running itself is in ``page_run.py``.
 """
 
 from pathlib import Path
