@@ -13,9 +13,11 @@ from typing import ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from page_run import Outcome, PageRun
+from PIL import Image
 from sphinx.util import logging
 
 _log = logging.getLogger(__name__)
+_WIDE = 2.6  # times as wide as high: on a narrow screen such a picture is scrolled instead of shrunk
 
 
 class Run(Directive):
@@ -77,7 +79,9 @@ class Run(Directive):
             image["width"] = self.options["width"]
         if "target" in self.options:
             image = nodes.reference("", "", image, refuri=self.options["target"])
-        figure = nodes.figure("", image, classes=["run-picture"])
+        with Image.open(path) as picture:
+            is_wide = picture.width > _WIDE * picture.height
+        figure = nodes.figure("", image, classes=["run-picture", *(["wide"] if is_wide else [])])
         if caption := self.options.get("caption"):
             words, _ = self.state.inline_text(caption, self.lineno)
             figure += nodes.caption("", "", *words)
@@ -94,8 +98,17 @@ def _html(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
 
 
+def _outdated(app, env, added, changed, removed) -> list[str]:
+    """Pages whose text is the same, but not the library that they run."""
+    source = Path(env.srcdir)
+    pages = [name for name in env.found_docs - added - changed if (source / f"{name}.md").exists()]
+    runs = [PageRun(source, name, source / "_build" / "run") for name in pages]
+    return [run.name for run in runs if run.blocks and not run.is_current()]
+
+
 def setup(app):
     """Register the directives; pages follow each other, so they are read one by one."""
+    app.connect("env-get-outdated", _outdated)
     app.add_directive("run", Run)
     app.add_directive("run-commands", RunCommands)
     return {"parallel_read_safe": False}

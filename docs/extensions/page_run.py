@@ -84,13 +84,18 @@ class PageRun:
         parts = [begin, *map(repr, self.blocks), *_scripts_of(self.blocks)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
+    def is_current(self) -> bool:
+        """Whether what was kept is what the blocks would give again."""
+        if not (self._kept.exists() and self.folder.exists()):
+            return False
+        return json.loads(self._kept.read_text(encoding="utf-8"))["key"] == self.key()
+
     def outcomes(self) -> list[Outcome]:
         """One for each block, from what was kept if nothing has changed; those after a failure say so."""
-        key = self.key()
-        if self._kept.exists() and self.folder.exists():
+        if self.is_current():
             kept = json.loads(self._kept.read_text(encoding="utf-8"))
-            if kept["key"] == key:
-                return [Outcome(**outcome) for outcome in kept["outcomes"]]
+            return [Outcome(**outcome) for outcome in kept["outcomes"]]
+        key = self.key()
         self._kept.unlink(missing_ok=True)
         self._prepare_folder()
         found = self._run()

@@ -58,10 +58,14 @@ def test_a_failure_names_its_line_and_stops_the_page(run):
 def test_a_page_runs_again_only_when_it_changed(run):
     count = "```{run}\nfrom pathlib import Path\nprint(len(list(Path('..').iterdir())))\n```\n"
     first = run(page=count)
+    assert not first.is_current()
     printed = first.outcomes()
+    assert first.is_current()
     (first.folder.parent / "one-more").mkdir()
     assert run(page=count).outcomes() == printed
-    assert run(page=count.replace("print(", "print(0 + ")).outcomes() != printed
+    changed = run(page=count.replace("print(", "print(0 + "))
+    assert not changed.is_current()
+    assert changed.outcomes() != printed
 
 
 def test_a_page_runs_again_when_a_script_that_it_imports_changed(module, run, tmp_path, monkeypatch):
