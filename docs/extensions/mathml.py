@@ -4,6 +4,8 @@ docutils translates them. An accent that has a subscript too comes out of it wit
 come out as signs that browsers draw nothing for, and accents lie on the letter; all three are mended here.
 """
 
+import html
+import re
 import xml.etree.ElementTree as ElementTree
 
 from docutils import nodes
@@ -16,6 +18,7 @@ _log = logging.getLogger(__name__)
 _SPACE = "http://www.w3.org/1998/Math/MathML"
 _BARS = {"\u02c9", "_"}  # what docutils writes for \\bar and \\overline
 _ACCENTS = {"\u00af", "\u02c6", "\u02dc", "~", "\u02d9", "\u2192"}
+_NAMED = re.compile(r"&(?!lt;|gt;|amp;|quot;)[a-zA-Z]+;")  # names of HTML, such as that of a space, are none of XML
 ElementTree.register_namespace("", _SPACE)
 
 
@@ -39,7 +42,7 @@ def _markup(node, as_block: bool) -> str:
 
 def mended(markup: str) -> str:
     """The same formula with bars that are drawn, accents above their letters and subscripts beside them."""
-    root = ElementTree.fromstring(markup)
+    root = ElementTree.fromstring(_NAMED.sub(lambda entity: html.unescape(entity[0]), markup))
     for part in root.iter():
         children = list(part)
         part.attrib.pop("accent", None)  # without a font for mathematics, accents that are called so lie on the letter
