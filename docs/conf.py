@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "myst_parser",
     "command_pages",
+    "executed_pages",
     "mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -27,6 +28,13 @@ exclude_patterns = ["_build", "scripts", "accuracy-table.md", "speed-table.md"] 
 templates_path = ["templates"]
 
 html_theme = "furo"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5fa5", "color-brand-content": "#0b5fa5"},
+    "dark_css_variables": {"color-brand-primary": "#79b8f3", "color-brand-content": "#79b8f3"},
+    "navigation_with_keys": True,
+}
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
 html_title = f"meshdisent {version}"
 html_show_sourcelink = html_copy_source = False
 html_math_renderer = "mathml"

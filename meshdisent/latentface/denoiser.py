@@ -1,4 +1,4 @@
-r"""The denoiser of the representation diffusion: a UNet of `diffusers` on one pixel (LatentFace, figure 14).
+r"""The denoiser of the representation diffusion: a UNet of ``diffusers`` on one pixel (LatentFace, figure 14).
 
 The channels of the pixel are the noisy latent and the latent of an image; the output is the clean latent. Nothing is
 up- or downsampled. On one pixel a padded 3 x 3 convolution uses its central weights only and attention is a linear map,
@@ -32,7 +32,7 @@ class Denoiser(nn.Module):
 
     Raises
     ------
-    UsageError : If the package `diffusers` is missing.
+    UsageError : If the package ``diffusers`` is missing.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TimeSinusoid(nn.Module):
 
     .. math:: (\cos(t f_k), \sin(t f_k)), \quad f_k = 10000^{-k/n}, \; k = 0, \ldots, n - 1
 
-    In double precision: the one of `diffusers`, which it replaces, computes angles up to 999 in single precision and is
+    In double precision: that of ``diffusers``, which it replaces, computes angles up to 999 in single precision and is
     off by up to 5e-5.
     """
 
@@ -85,7 +85,7 @@ class TimeSinusoid(nn.Module):
 
 
 def diffusers_class(name: str) -> Any:
-    """A class of the package `diffusers`, whose import takes two seconds.
+    """A class of the package ``diffusers``, whose import takes two seconds.
 
     Raises
     ------

@@ -4,7 +4,7 @@ r"""Representation diffusion: identity latents drawn from noise, given the laten
    L = E\, w_t\, \overline{(u - u_\theta(x_t, u_c, t))^2}, \qquad w_t = \bar\alpha_t / (1 - \bar\alpha_t)
 
 u is the unit latent (:class:`~meshdisent.latentface.identity_model.LatentRange`) of the mean of many frames, u_c that
-of one of them. The network gives u itself, not the noise. Network and schedule are those of `diffusers` (the extra
+of one of them. The network gives u itself, not the noise. Network and schedule are those of ``diffusers`` (the extra
 ``image``). Noise comes from a generator or a tensor, so the same call gives the same latents.
 """
 
@@ -37,7 +37,7 @@ class DiffusionConfig:
     sampling_steps : Steps of a sample; the published five are 800, 600, 400, 200 and 0.
     is_clipped : Whether predictions are cut to [-1, 1], in unit latents, in each sampling step.
     rule : How a sampling step goes on from a prediction p: ``ddim``, the textbook's, along the noise that p leaves
-        unexplained; or ``published``, along p, which is what the version of `diffusers` did that the published code
+        unexplained; or ``published``, along p, which is what the version of ``diffusers`` did that the published code
         needs (0.14). Published weights are opened with it.
     snr_cap : Largest weight of a training step; none if not given, and none is mentioned in the papers. Without it the
         weight at step 0 is 9999, a third of all weights, and that of the ten cleanest steps four fifths, where copying
@@ -97,7 +97,7 @@ class RepresentationDiffusion(IdentityModel):
 
     Raises
     ------
-    UsageError : If the package `diffusers` is missing.
+    UsageError : If the package ``diffusers`` is missing.
     """
 
     def __init__(self, config: DiffusionConfig):
@@ -209,7 +209,7 @@ def draw_noise(like: Float[Tensor, "*shape"], generator: torch.Generator) -> Flo
 
 
 def noise_schedule(config: DiffusionConfig) -> Any:
-    """The DDIM schedule of `diffusers`, with its shares of signal in double precision.
+    """The DDIM schedule of ``diffusers``, with its shares of signal in double precision.
 
     It computes them in single precision: off by 4e-7 of a share, and by 2e-4 of the signal to noise of step 0.
     """
@@ -245,7 +245,7 @@ def ddim_step(
 def published_step(
     schedule: Any, predicted: Float[Tensor, "batch latent"], t: int, noisy: Float[Tensor, "batch latent"]
 ) -> Float[Tensor, "batch latent"]:
-    r"""One step as `diffusers` 0.14 made it, where the prediction took the place of the noise; c cuts to [-1, 1].
+    r"""One step as ``diffusers`` 0.14 made it, where the prediction took the place of the noise; c cuts to [-1, 1].
 
     .. math:: x' = \sqrt{\bar\alpha'}\, c(p) + \sqrt{1 - \bar\alpha'}\, p
     """

@@ -3,7 +3,7 @@
 The file is a dict of seven state dicts: netD, netA, netL, netV, netC of the first stage, and netEA, netED, the
 diffusion of texture and of shape. Sizes are read off the tensors. What no tensor tells is as published: 16 groups in
 the first group norm, and for the diffusion 32 groups, heads of 8 channels, the noise schedule, latents in their own
-range, and the sampling rule of the version of `diffusers` that the program needs.
+range, and the sampling rule of the version of ``diffusers`` that the program needs.
 
 Examples
 --------
@@ -94,7 +94,7 @@ def load_published_latentface(path: str | os.PathLike) -> PublishedLatentFace:
     Raises
     ------
     ModelFileError : If the file is damaged, holds anything but the tensors of the seven networks, or lacks some.
-    UsageError : If the package `diffusers` is missing.
+    UsageError : If the package ``diffusers`` is missing.
     """
     parts = _read(Path(path))
     missing = [name for name in _RENAMED if name not in parts]

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import Similarity, align
 
-#: Millimeters in one of each unit that scans are seen in, and how `meshdisent prepare --unit` calls it, if it does.
+#: Millimeters in one of each unit that scans are seen in, and how ``meshdisent prepare --unit`` calls it, if it does.
 UNITS: dict[str, tuple[float, str | None]] = {
     "centimeters": (10.0, "cm"),
     "meters": (1000.0, "m"),

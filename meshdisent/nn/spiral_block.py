@@ -53,7 +53,7 @@ def plain_block(
     kept: Int[Tensor, " coarse"] | None = None,
     has_activation: bool = True,
 ) -> Tensor:
-    """Convolution, instance norm over all vertices, those that are kept, ELU; the same numbers as `spiral_block`."""
+    """Convolution, instance norm over all vertices, those that are kept, ELU; the same numbers as ``spiral_block``."""
     normalized = instance_norm(torch.nn.functional.linear(gather_spirals(features, spirals), weight, bias))
     pooled = normalized if kept is None else normalized.index_select(1, kept)
     return torch.nn.functional.elu(pooled) if has_activation else pooled
