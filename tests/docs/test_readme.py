@@ -19,8 +19,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^```(?:bash|console|sh)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for block in SHELL for line in block.replace("\\\n", "").splitlines() if line.strip()]
 
-#: Verbs that take minutes: their arguments are read, and no more.
-LONG = {"quickstart"}
+#: Verbs that take minutes, or do not end by themselves: their arguments are read, and no more.
+LONG = {"quickstart", "view"}
 #: What makes the training of a deep model short, and small enough for the few people of the tests.
 SHORT = ("training.minutes=null", "training.steps=2", "config.identity_size=2", "config.expression_size=2")
 
