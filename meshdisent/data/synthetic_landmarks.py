@@ -1,7 +1,7 @@
 """The 68 points of iBUG's scheme on the synthetic head: vertices chosen by the formulas that shape it.
 
 The chart (``synthetic_chart``) says where on the skin everything is before it is bent into a head: the lids' edge, the
-line where the lips meet, the border of the red, the tip of the nose. Each point is the nearest vertex of the right kind.
+line where the lips meet, the border of the red, the tip of the nose. A point is the nearest vertex of the right kind.
 """
 
 import numpy as np

@@ -83,43 +83,66 @@ class _Frame:
 
 def _skeletons(p: Float[np.ndarray, "68 3"]) -> dict[str, Float[np.ndarray, "point 3"]]:
     """Points of each skeleton in the face's own frame, by region."""
-    jaw, brows = p[:17], p[17:27]
-    eyes = [_line(ring, closed=True) for ring in (p[36:42], p[42:48])]
-    centers = [_line(np.stack([p[a], p[b]])) for a, b in ((36, 39), (42, 45))]
-    wings = [_line(np.stack([p[28], p[side]])) for side in (31, 35)]
-    mouth = [_line(p[48:60], closed=True), _line(p[[60, 62, 64]])]
-    above = brows + [0.0, 0.42, -0.12]
-    higher = brows + [0.0, 0.80, -0.40]
-    cheeks = []
-    for side, ala, outer, top in ((-1, 31, 36, 0), (1, 35, 45, 16)):
-        for k, low in enumerate((0.12, -0.06, -0.20)):  # from beside the nose to before the ear
-            start, end = p[ala] + [side * (0.22 + 0.08 * k), low, -0.1], p[top - side * (k + 1)]
-            cheeks.append(_line(np.stack([start, end - [side * 0.08, 0.0, 0.0]])))
-        cheeks.append(_line(np.stack([p[outer] + [side * 0.35, -0.1, -0.2], p[top - side]])))
-    chin = [_line(jaw[3:14] + [0.0, 0.0, -0.02]), _line(jaw[5:12] + [0.0, 0.12, 0.05]),
-            _line(np.stack([p[57] + [0.0, -0.3, -0.03], jaw[8]]))]  # fmt: skip
-    neck = [_line(jaw[3:14] * [0.8, 1.0, 1.0] + [0.0, -drop, -back]) for drop, back in
-            ((0.42, 0.5), (0.8, 0.6), (1.2, 0.75), (1.2, 1.45), (0.7, 1.95), (1.6, 0.75))]  # fmt: skip
-    ears, sides = [], []
-    for side, top in ((-1, 0), (1, 16)):
-        ear = jaw[[top, top - 2 * side]] + [0.0, 0.05, 0.0]
-        ears += [_line(ear + [side * out, 0.0, -back]) for out, back in ((0.25, 0.75), (0.40, 0.95), (0.15, 0.62))]
-        sides += [_line(ear[[0, 0, 1]] + [[side * 0.1, 0.55, -0.9], [side * 0.05, 0.2, -1.6], [-side * 0.2, 0.1, -1.9]])]
-    temples = [_line(np.stack([brows[k] + [side * 0.18, 0.0, -0.25], brows[k] + [side * 0.18, 0.5, -0.5]]))
-               for side, k in ((-1, 0), (1, 9))]  # fmt: skip
-    scalp = [_line(brows + [0.0, 1.25, -1.0 - back]) for back in (0.0, 0.7, 1.4)] + sides
+    brows = p[17:27]
+    lids = [_line(ring, closed=True) for ring in (p[36:42], p[42:48])]
+    across = [_line(p[ends]) for ends in ([36, 39], [42, 45])]
+    wings = [_line(p[[28, side]]) for side in (31, 35)]
+    temples = [
+        _line(np.stack([_moved(brows[k], side * 0.18, 0.0, -0.25), _moved(brows[k], side * 0.18, 0.5, -0.5)]))
+        for side, k in ((-1, 0), (1, 9))
+    ]
+    forehead = [_line(_moved(brows, 0.0, 0.42, -0.12)), _line(_moved(brows, 0.0, 0.80, -0.40))]
     return {
-        "eyes": np.concatenate(eyes + centers),
+        "eyes": np.concatenate(lids + across),
         "brows": np.concatenate([_line(brows[:5]), _line(brows[5:])]),
         "nose": np.concatenate([_line(p[27:31]), _line(p[31:36]), *wings]),
-        "mouth": np.concatenate(mouth),
-        "forehead": np.concatenate([_line(above), _line(higher), *temples]),
-        "cheeks": np.concatenate(cheeks),
-        "jaw": np.concatenate(chin),
-        "ears": np.concatenate(ears),
-        "neck": np.concatenate(neck),
-        "scalp": np.concatenate(scalp),
+        "mouth": np.concatenate([_line(p[48:60], closed=True), _line(p[[60, 62, 64]])]),
+        "forehead": np.concatenate(forehead + temples),
+        "cheeks": _cheeks(p),
+        **_below_and_behind(p),
     }
+
+
+def _cheeks(p: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "point 3"]:
+    """Lines from beside the nose, and from beside the eye, to before the ear."""
+    lines = []
+    for side, wing, outer, top in ((-1, 31, 36, 0), (1, 35, 45, 16)):
+        for k, low in enumerate((0.12, -0.06, -0.20)):
+            start = _moved(p[wing], side * (0.22 + 0.08 * k), low, -0.1)
+            end = _moved(p[top - side * (k + 1)], -side * 0.08, 0.0, 0.0)
+            lines.append(_line(np.stack([start, end])))
+        lines.append(_line(np.stack([_moved(p[outer], side * 0.35, -0.1, -0.2), p[top - side]])))
+    return np.concatenate(lines)
+
+
+#: How far below and behind the edge of the jaw the lines of the neck run, in distances between the eyes.
+_NECK = ((0.42, 0.5), (0.8, 0.6), (1.2, 0.75), (1.2, 1.45), (0.7, 1.95), (1.6, 0.75))
+#: How far out of and behind the upper end of the jaw the lines of an ear run.
+_EAR = ((0.25, 0.75), (0.40, 0.95), (0.15, 0.62))
+
+
+def _below_and_behind(p: Float[np.ndarray, "68 3"]) -> dict[str, Float[np.ndarray, "point 3"]]:
+    """Jaw, neck, ears and scalp: along the jaw's edge, and where they are on a head that has them."""
+    jaw, brows = p[:17], p[17:27]
+    chin = np.stack([_moved(p[57], 0.0, -0.3, -0.03), jaw[8]])
+    edge = [_line(_moved(jaw[3:14], 0.0, 0.0, -0.02)), _line(_moved(jaw[5:12], 0.0, 0.12, 0.05)), _line(chin)]
+    narrow = jaw[3:14] * np.array([0.8, 1.0, 1.0])
+    ears, behind = [], []
+    for side, top in ((-1, 0), (1, 16)):
+        ear = _moved(jaw[[top, top - 2 * side]], 0.0, 0.05, 0.0)
+        ears += [_line(_moved(ear, side * out, 0.0, -back)) for out, back in _EAR]
+        path = np.array([[side * 0.1, 0.55, -0.9], [side * 0.05, 0.2, -1.6], [-side * 0.2, 0.1, -1.9]])
+        behind.append(_line(ear[[0, 0, 1]] + path))
+    return {
+        "jaw": np.concatenate(edge),
+        "ears": np.concatenate(ears),
+        "neck": np.concatenate([_line(_moved(narrow, 0.0, -drop, -back)) for drop, back in _NECK]),
+        "scalp": np.concatenate([*(_line(_moved(brows, 0.0, 1.25, -back)) for back in (1.0, 1.7, 2.4)), *behind]),
+    }
+
+
+def _moved(points: Float[np.ndarray, "*point 3"], *shift: float) -> Float[np.ndarray, "*point 3"]:
+    return points + np.array(shift)
 
 
 def _line(corners: Float[np.ndarray, "corner 3"], closed: bool = False) -> Float[np.ndarray, "point 3"]:

@@ -34,7 +34,7 @@ class LandmarkSet:
 
     Attributes
     ----------
-    names : (L,) Each once; those of iBUG's 68 points where they are meant (:data:`meshdisent.mesh.landmark_files.IBUG_68`).
+    names : (L,) Each once; for iBUG's points those of :data:`meshdisent.mesh.landmark_files.IBUG_68`.
     corners : (L, 3) Vertices that each point is mixed from.
     weights : (L, 3) Their shares; each row sums to one.
     source : Where the set comes from, in words.
@@ -118,29 +118,6 @@ class LandmarkSet:
         """Where the points are on one scan, mm, by name."""
         return dict(zip(self.names, self.positions(vertices), strict=True))
 
-    def check_names(self, names: Iterable[str], where: str) -> None:
-        """Refuse names that the set does not have.
-
-        Raises
-        ------
-        DataError : With the nearest name.
-
-        Examples
-        --------
-        >>> LandmarkSet.of_vertices(["tip of the nose"], [0]).check_names(["nose tip"], "scan.json")
-        Traceback (most recent call last):
-        meshdisent.errors.DataError: scan.json names 'nose tip'; the topology has no such landmark. Did you mean 'tip of the nose'? ...
-        """
-        lower = {name.lower(): name for name in self.names}
-        for name in names:
-            if name not in self.names:
-                words = {" ".join(sorted(low.split())): low for low in lower}
-                near = difflib.get_close_matches(" ".join(sorted(name.lower().split())), words, n=1, cutoff=0.0)[0]
-                raise DataError(
-                    f"{where} names {name!r}; the topology has no such landmark. Did you mean {lower[words[near]]!r}? "
-                    f"It has {len(self)}, listed on the docs page landmarks and by meshdisent inspect --landmarks."
-                )
-
     def through(self, found: "ResamplingMap") -> "LandmarkSet":
         """The set of the map's target, on its source: scans that are not resampled yet know its points, too."""
         source = found.source
@@ -176,6 +153,31 @@ class LandmarkSet:
         return found
 
 
+def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse names of landmarks that a topology does not have.
+
+    Raises
+    ------
+    DataError : With the nearest name; the order of words and capitals do not count for that.
+
+    Examples
+    --------
+    >>> check_names(["Nose tip"], ["tip of the nose", "upper lip 3"], "a.pp")
+    Traceback (most recent call last):
+    meshdisent.errors.DataError: a.pp names 'Nose tip'; of 2 landmarks none is called so. Did you mean 'tip of the nose'?
+    """
+    spelled = {_words(name): name for name in known}
+    for name in names:
+        if name not in spelled.values():
+            near = difflib.get_close_matches(_words(name), spelled, n=1, cutoff=0.0)
+            hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+            raise DataError(f"{where} names {name!r}; of {len(spelled)} landmarks none is called so.{hint}")
+
+
+def _words(name: str) -> str:
+    return " ".join(sorted(word for word in name.lower().replace("_", " ").split() if word not in ("of", "the")))
+
+
 def read_landmark_set(path: str | os.PathLike, topology: Topology) -> LandmarkSet:
     """A user's set for a topology: ``{"tip of the nose": 4711, ...}`` with vertices, or points on the template in mm.
 
@@ -186,9 +188,7 @@ def read_landmark_set(path: str | os.PathLike, topology: Topology) -> LandmarkSe
     vertices = _vertices_by_name(Path(path))
     if vertices is None:
         points = read_landmark_file(path)
-        found = LandmarkSet.of_points(
-            topology, {n: _in_space(n, p, path) for n, p in points.items()}, source=str(path)
-        )
+        found = LandmarkSet.of_points(topology, {n: _in_space(n, p, path) for n, p in points.items()}, source=str(path))
         lost = [name for name in points if name not in found.names]
         if lost:
             raise DataError(
