@@ -1,8 +1,9 @@
 """Write meshdisent/data/known_faces.json, the points of the faces whose landmarks we know.
 
-    python benchmarks/known_faces.py CLONE FACES.H5
+    python benchmarks/known_faces.py CLONE FACES.H5 ../shared/protocol/ict_topology.npz
 
-CLONE is a clone of ICT-FaceKit with its vertex_indices.json, FACES.H5 the ICT-300 that wsdf-ict was trained on.
+CLONE is a clone of ICT-FaceKit with its vertex_indices.json, FACES.H5 the ICT-300 that wsdf-ict was trained on; the
+last has the faces of ICT-300 at 9,409 vertices, whose quads are cut into triangles another way.
 """
 
 import json
@@ -23,7 +24,7 @@ from meshdisent.mesh.topology import Topology
 OUT = Path(__file__).resolve().parents[1] / "meshdisent" / "data" / "known_faces.json"
 
 
-def ict(clone: Path, scans: ScanDataset) -> dict:
+def ict(clone: Path, scans: ScanDataset, topology: Path) -> dict:
     """The generic face of ICT-FaceKit, its three regions, and the vertices of ICT-300."""
     path = next(found for found in (clone / "vertex_indices.json", clone / "FaceXModel" / "vertex_indices.json")
                 if found.is_file())  # fmt: skip
@@ -35,6 +36,8 @@ def ict(clone: Path, scans: ScanDataset) -> dict:
         count = PARTS[name][1]
         faces = generic.faces[(generic.faces < count).all(axis=1)]
         hashes[Topology(generic.vertices[:count], faces).topology_hash] = name
+    count = PARTS["face"][1]
+    hashes[Topology(generic.vertices[:count], np.load(topology)["full_faces"]).topology_hash] = "face of ICT-300"
     neutrals, known = scans.neutrals()
     rows = find_rows(neutrals[known].mean(axis=0), clone)
     small = Topology(generic.vertices[rows], scans.topology.faces)
@@ -73,6 +76,6 @@ def synthetic() -> dict:
 
 
 if __name__ == "__main__":
-    faces = [ict(Path(sys.argv[1]), ScanDataset.open(sys.argv[2])), synthetic()]
+    faces = [ict(Path(sys.argv[1]), ScanDataset.open(sys.argv[2]), Path(sys.argv[3])), synthetic()]
     OUT.write_text(json.dumps({"faces": faces}, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
     print(OUT)

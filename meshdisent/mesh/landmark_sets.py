@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from meshdisent.mesh.resampling import ResamplingMap
 
 #: A point farther from a surface than this is not on it: that part of the face was cut away.
-FARTHEST_MM = 2.0
+FARTHEST_MM = 3.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -162,16 +162,16 @@ def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
 
     Examples
     --------
-    >>> check_names(["Nose tip"], ["tip of the nose", "upper lip 3"], "a.pp")
+    >>> check_names(["Nose tip"], ["tip of the nose", "chin"], "x.pp")
     Traceback (most recent call last):
-    meshdisent.errors.DataError: a.pp names 'Nose tip'; of 2 landmarks none is called so. Did you mean 'tip of the nose'?
+    meshdisent.errors.DataError: x.pp names the landmark 'Nose tip'; none of 2 is ... Did you mean 'tip of the nose'?
     """
     spelled = {_words(name): name for name in known}
     for name in names:
         if name not in spelled.values():
             near = difflib.get_close_matches(_words(name), spelled, n=1, cutoff=0.0)
             hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
-            raise DataError(f"{where} names {name!r}; of {len(spelled)} landmarks none is called so.{hint}")
+            raise DataError(f"{where} names the landmark {name!r}; none of {len(spelled)} is called so.{hint}")
 
 
 def _words(name: str) -> str:
@@ -226,15 +226,13 @@ def _closest_alike(
     places: Float[np.ndarray, "landmark 3"], normals: Float[np.ndarray, "landmark 3"] | None, topology: Topology
 ) -> tuple[Int[np.ndarray, " landmark"], Float[np.ndarray, "landmark 3"], Float[np.ndarray, " landmark"]]:
     """Closest points of the surface, among faces that look the same way where normals are given."""
+    face, weights, distance = closest_points(places, topology.template, topology.faces)
     if normals is None:
-        return closest_points(places, topology.template, topology.faces)
-    face = np.empty(len(places), np.int64)
-    weights, distance = np.empty((len(places), 3)), np.empty(len(places))
+        return face, weights, distance
     outward = face_normals(topology.template, topology.faces)
-    for k, (place, normal) in enumerate(zip(places, normals, strict=True)):
-        alike = np.flatnonzero(outward @ normal >= 0)
-        if not len(alike):
-            alike = np.arange(len(outward))
-        found = closest_points(place[None], topology.template, topology.faces[alike])
-        face[k], weights[k], distance[k] = alike[found[0][0]], found[1][0], found[2][0]
+    for k in np.flatnonzero((outward[face] * normals).sum(axis=1) < 0):
+        alike = np.flatnonzero(outward @ normals[k] >= 0)
+        if len(alike):
+            found = closest_points(places[k : k + 1], topology.template, topology.faces[alike])
+            face[k], weights[k], distance[k] = alike[found[0][0]], found[1][0], found[2][0]
     return face, weights, distance
