@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import small_faces
 
 from meshdisent import editing
@@ -201,7 +201,7 @@ def test_the_number_of_scans_at_once_changes_nothing(model, shown, monkeypatch):
         stacked(transfer(model, shown[0], shown)),
         stacked(sample(model, 5)),
     ]
-    monkeypatch.setattr(editing, "BLOCK", 2)
+    monkeypatch.setattr(editing.scans, "BLOCK", 2)
     after = [
         stacked(neutralize(model, shown, True)),
         stacked(transfer(model, shown[0], shown)),
