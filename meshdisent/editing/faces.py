@@ -16,7 +16,6 @@ from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.contract import Codes, MorphableModel
 from meshdisent.morphable.named_expressions import find_expression
 
-
 Number = int | float
 
 
