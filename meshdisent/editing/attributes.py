@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FOLDS = 5
 #: The score is called chance unless it is above that of so many shuffled tables, all but one in twenty.
 SHUFFLES = 40
+#: What a probe gets that always says the same; no direction is worth anything below it.
+GUESS = {"number": 0.0, "label": 0.5}
 FEWEST = 10  # people
 _RIDGE = 1.0  # of standardized codes, beside a sum over people
 
@@ -47,7 +49,7 @@ class Attribute:
     labels : The two labels, first and second; empty for numbers.
     direction : (I,) Change of the identity code that raises the attribute by one unit (a label: the logit by one).
     score : On people held out: R^2 for numbers, balanced accuracy for labels.
-    chance : What 95 % of shuffled tables stay below.
+    chance : What 95 % of shuffled tables stay below; at least what always saying the same gets.
     people : How many the probe was fitted on.
     """
 
@@ -66,7 +68,7 @@ class Attribute:
     def text(self) -> str:
         """The score in words, with a warning where it is at chance."""
         name = "R^2" if self.kind == "number" else f"balanced accuracy of {' against '.join(self.labels)}"
-        about = f"{self.people} people; shuffled tables stay below {self.chance:.2f}"
+        about = f"{self.people} people; chance is below {self.chance:.2f}"
         said = f"{name} {self.score:.2f} on people held out ({about})"
         return f"WARNING: {said}: at chance, so the direction means nothing" if self.is_at_chance else said
 
@@ -132,7 +134,7 @@ def find_attribute(
         labels=labels,
         direction=direction,
         score=score,
-        chance=float(np.quantile(shuffled, 0.95)),
+        chance=max(float(np.quantile(shuffled, 0.95)), GUESS[kind]),
         people=len(codes),
     )
 
