@@ -21,6 +21,9 @@ class Steps:
     """The file to write; what cannot be used is listed beside it, in NAME.rejected.csv."""
     vertices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Decimate to so many vertices: once on the template, then all scans by the same map."""
+    crop: Annotated[str | None, tyro.conf.arg(metavar="REGION")] = None
+    """Keep this region only: one that the data set names, or where the landmarks are known one of front, eyes, mouth,
+    nose ... (docs page landmarks)."""
     split_by: Annotated[str, tyro.conf.arg(metavar="HOW")] = "subjects"
     """subjects (60 % train, 10 % val, 30 % test), frames (10 of every 100 to the test), a published split of the
     layout (named above), or a JSON file {"train": [subjects], "val": [...], "test": [...]}."""
@@ -61,6 +64,7 @@ def main(arguments: list[str]) -> int:
         layout,
         steps.out,
         vertices=steps.vertices,
+        crop=steps.crop,
         topology=steps.topology,
         align=None if steps.align == "layout" else steps.align,
         stable=steps.stable,

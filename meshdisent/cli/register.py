@@ -47,9 +47,9 @@ class Arguments:
     """Look for a likely face of this model first, then bend; its topology must be T."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Named points on the scan in its unit (.json, .csv, .pp, .pts, .ljson): they give the pose, and pull. Of several
-    scans a folder of files that are called as the scans are."""
+    scans a folder of files that are called as the scans are. `meshdisent inspect T` says which names T knows."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The same points on the template, in mm; its nearest vertices are taken."""
+    """The same points on the template, in mm (its nearest vertices are taken), where T does not know its own."""
     any_pose: bool = False
     """Scans may be turned any way."""
     scale: bool = False
@@ -66,8 +66,8 @@ def main(arguments: list[str]) -> int:
     refuse_existing(given.out, given.overwrite)
     if not given.scans:
         raise UsageError("No scan is named; wanted at least one SCAN, a mesh file.")
-    if (given.landmarks is None) != (given.template_landmarks is None):
-        raise UsageError("--landmarks and --template-landmarks name the same points on scan and template; give both.")
+    if given.landmarks is None and given.template_landmarks is not None:
+        raise UsageError("--template-landmarks are the same points as those of --landmarks on the scan; give both.")
     fit = _fitter(given)
     meshes: dict[str, Mesh] = {}
     reports: dict[str, dict[str, Any]] = {}
@@ -104,7 +104,7 @@ def _fitter(given: Arguments) -> Callable[[Path], tuple["Mesh", dict[str, Any]]]
     topology = read_topology(given.topology)
     prior = prior_of(given.prior, topology, given.topology)
     config = RegistrationConfig(with_scale=given.scale)
-    on_template = None if given.template_landmarks is None else _template_rows(given.template_landmarks, topology)
+    on_template = None if given.landmarks is None else _on_template(given, topology)
 
     def fit(path: Path) -> tuple[Mesh, dict[str, Any]]:
         target = surface_of(Mesh.read(path), MILLIMETERS[given.unit])
@@ -114,6 +114,15 @@ def _fitter(given: Arguments) -> Callable[[Path], tuple["Mesh", dict[str, Any]]]
         return Mesh(found.in_template_frame, topology.faces), report_of(found)
 
     return fit
+
+
+def _on_template(given: Arguments, topology: "Topology") -> dict[str, int]:
+    """The vertices of named points: from a file, else those that the topology knows."""
+    if given.template_landmarks is not None:
+        return _template_rows(given.template_landmarks, topology)
+    from meshdisent.data.known_faces import need_landmarks
+
+    return need_landmarks(topology, given.topology).rows
 
 
 def _template_rows(path: Path, topology: "Topology") -> dict[str, int]:
@@ -137,6 +146,7 @@ def _template_rows(path: Path, topology: "Topology") -> dict[str, int]:
 def _landmarks_of(scan: Path, on_template: dict[str, int], given: Arguments) -> "Landmarks":
     """The landmarks of one scan that the template has, too."""
     from meshdisent.mesh.landmark_files import READERS, read_landmark_file
+    from meshdisent.mesh.landmark_sets import check_names
     from meshdisent.mesh.landmarks import Landmarks
 
     assert given.landmarks is not None
@@ -149,6 +159,8 @@ def _landmarks_of(scan: Path, on_template: dict[str, int], given: Arguments) -> 
     elif len(given.scans) > 1:
         raise UsageError(f"--landmarks is the file {path}, and there are several scans; give a folder of files.")
     points = _in_space(read_landmark_file(path), path)
+    if given.template_landmarks is None:
+        check_names(points, on_template, str(path))
     return Landmarks.named(on_template, {name: MILLIMETERS[given.unit] * place for name, place in points.items()})
 
 

@@ -12,6 +12,8 @@ from meshdisent.errors import UsageError
 from meshdisent.files import refuse_existing
 
 if TYPE_CHECKING:
+    from meshdisent.mesh.template_fit import LandmarkPairs
+    from meshdisent.mesh.topology import Topology
     from meshdisent.render.people import People
 
 
@@ -29,7 +31,8 @@ class Arguments:
     model: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Whose people; the synthetic head's if not given."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Corresponding vertices of the synthetic head (4,000 vertices) and the model's template, as for `resample`."""
+    """Corresponding vertices of the synthetic head (4,000 vertices) and the model's template, as for `resample`; or
+    named points on the model's template in mm. Not needed where the model's topology knows its own."""
     people: Annotated[int, tyro.conf.arg(metavar="N")] = 200
     """How many; 10 % of them for validation, 20 % for the test."""
     sequences: Annotated[int, tyro.conf.arg(metavar="N")] = 2
@@ -87,12 +90,27 @@ def _people(given: Arguments) -> "People":
 
     if given.model is None:
         return SyntheticPeople()
-    from meshdisent.data.synthetic import SyntheticHead
-    from meshdisent.mesh.template_fit import read_landmarks
     from meshdisent.morphable.model_file import load_morphable
 
     model = load_morphable(given.model)
-    pairs = None
-    if given.landmarks is not None:
-        pairs = read_landmarks(given.landmarks, SyntheticHead(4000).topology, model.topology)
-    return ModelPeople(model, pairs)
+    return ModelPeople(model, _pairs(given, model.topology))
+
+
+def _pairs(given: Arguments, topology: "Topology") -> "LandmarkPairs | None":
+    """Points of the synthetic head and the same on the model: from a table, a landmark file, or what is known."""
+    from meshdisent.data.known_faces import find_landmarks
+    from meshdisent.data.synthetic import SyntheticHead
+    from meshdisent.mesh.landmark_sets import check_names, read_landmark_set
+    from meshdisent.mesh.template_fit import LandmarkPairs, is_table_of_pairs, read_landmarks
+
+    head = SyntheticHead(4000)
+    if given.landmarks is not None and is_table_of_pairs(given.landmarks):
+        return read_landmarks(given.landmarks, head.topology, topology)
+    if given.landmarks is None:
+        found = find_landmarks(topology, given.model)
+    else:
+        found = read_landmark_set(given.landmarks, topology)
+        check_names(found.names, head.landmarks.names, str(given.landmarks))
+    if found is None or found.source.startswith("synthetic head"):
+        return None  # the head itself needs none, and a template that lies on it does neither
+    return LandmarkPairs.named(head.landmarks.points(head.topology.template), found.points(topology.template))

@@ -11,6 +11,7 @@ from meshdisent.files import refuse_existing
 
 if TYPE_CHECKING:
     from meshdisent.mesh.resampling import ResamplingMap
+    from meshdisent.mesh.template_fit import LandmarkPairs
     from meshdisent.mesh.topology import Topology
 
 
@@ -33,9 +34,10 @@ class Arguments:
     """A map that was saved before, instead of a topology."""
     save_map: Annotated[Path | None, tyro.conf.arg(metavar="MAP.NPZ")] = None
     """Keep the map in this file, for other scans of the same topology."""
-    landmarks: Annotated[Path | None, tyro.conf.arg(metavar="PAIRS.CSV")] = None
+    landmarks: Annotated[str | None, tyro.conf.arg(metavar="PAIRS.CSV|known")] = None
     """Table of corresponding points of the two templates: columns source,target with numbers of vertices, or
-    source_x,source_y,source_z,target_x,target_y,target_z in mm."""
+    source_x,source_y,source_z,target_x,target_y,target_z in mm. Or known: the points that both topologies know by name,
+    as `meshdisent inspect` says."""
     tolerance: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
     """How far a vertex of the new topology may lie from the old surface, in mm; 3 if not given."""
     leave_out: bool = False
@@ -82,18 +84,31 @@ def _check(given: Arguments) -> None:
 
 def _find_map(given: Arguments, source: "Topology") -> "ResamplingMap":
     from meshdisent.mesh.resampling import TOLERANCE_MM, resampling_map
-    from meshdisent.mesh.template_fit import read_landmarks
 
     assert given.topology is not None
     target = read_topology(given.topology)
     return resampling_map(
         source,
         target,
-        landmarks=None if given.landmarks is None else read_landmarks(given.landmarks, source, target),
+        landmarks=None if given.landmarks is None else _pairs(given, source, target),
         tolerance_mm=TOLERANCE_MM if given.tolerance is None else given.tolerance,
         leave_out=given.leave_out,
         with_offset=given.offset,
     )
+
+
+def _pairs(given: Arguments, source: "Topology", target: "Topology") -> "LandmarkPairs":
+    from meshdisent.mesh.template_fit import LandmarkPairs, read_landmarks
+
+    assert given.landmarks is not None
+    assert given.topology is not None
+    if given.landmarks != "known":
+        return read_landmarks(given.landmarks, source, target)
+    from meshdisent.data.known_faces import need_landmarks
+
+    points = [need_landmarks(side, path).points(side.template)
+              for side, path in ((source, given.data), (target, given.topology))]  # fmt: skip
+    return LandmarkPairs.named(*points)
 
 
 def read_topology(text: str) -> "Topology":

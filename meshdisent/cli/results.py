@@ -39,6 +39,7 @@ class Result:
     meshes : By file name without its ending.
     rows : Rows of vertices (V, 3) for the sheet, with labels.
     frames : Vertices (V, 3) one after another for a GIF; empty for none.
+    there_and_back : Whether the GIF runs back to its beginning.
     """
 
     meshes: "dict[str, Mesh]"
@@ -47,6 +48,7 @@ class Result:
     column_labels: Sequence[str] = ()
     title: str = ""
     frames: Sequence[np.ndarray] = ()
+    there_and_back: bool = True
 
 
 def refuse_output(output: Output) -> None:
@@ -81,7 +83,7 @@ def _draw(result: Result, faces: np.ndarray, folder: Path) -> None:
     write_png(folder / "sheet.png", sheet(rows, result.row_labels, result.column_labels, result.title))
     if result.frames:
         frames = [render(scan, faces, size=size, camera=camera) for scan in result.frames]
-        write_gif(folder / "animation.gif", frames, ping_pong=True)
+        write_gif(folder / "animation.gif", frames, ping_pong=result.there_and_back)
 
 
 def write_json(numbers: dict[str, Any], target: str | None, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from meshdisent.data.dataset import ScanDataset
+from meshdisent.data.known_faces import find_landmarks, known_regions
 from meshdisent.data.labels import SPLITS
 from meshdisent.data.splits import WITHIN_SUBJECTS
 from meshdisent.data.suspicions import Overview, copies, frame, neutral_quality, overview, strangers
@@ -32,7 +33,8 @@ class Inspection:
     expression_names : The table of expressions.
     vertices, faces, border_vertices, components, isolated_vertices : The topology in numbers.
     topology_hash, template_hash : What may be mixed, and what hierarchy and spirals depend on.
-    regions : Size of each named set of vertices.
+    regions : Size of each named set of vertices, the topology's own and those that its landmarks say.
+    landmarks : Where named points are known from, and the vertex next to each; None if the topology is not known.
     unit : Always mm.
     box_mm : Least and greatest coordinates of all scans.
     size_mm : Longest side of the box around the template.
@@ -62,6 +64,7 @@ class Inspection:
     topology_hash: str
     template_hash: str
     regions: dict[str, int]
+    landmarks: dict[str, Any] | None
     unit: str
     box_mm: list[list[float]]
     size_mm: float
@@ -116,7 +119,8 @@ def inspect(scans: ScanDataset) -> Inspection:
         isolated_vertices=topology.vertex_count - len(used),
         topology_hash=topology.topology_hash,
         template_hash=topology.template_hash,
-        regions={name: len(members) for name, members in topology.regions.items()},
+        regions={name: len(members) for name, members in known_regions(topology, scans.path).items()},
+        landmarks=_landmarks(scans),
         unit=str(scans.attributes.get("unit", "mm")),
         box_mm=view.box.tolist(),
         size_mm=_size(scans),
@@ -130,6 +134,12 @@ def inspect(scans: ScanDataset) -> Inspection:
         notes=tuple(_notes(scans)),
         warnings=tuple(warnings),
     )
+
+
+def _landmarks(scans: ScanDataset) -> dict[str, Any] | None:
+    """Where the topology's named points are known from, and the vertex next to each."""
+    found = find_landmarks(scans.topology, scans.path)
+    return None if found is None else {"source": found.source, "vertices": found.rows}
 
 
 def _set_counts(scans: ScanDataset, number: int) -> dict[str, int]:

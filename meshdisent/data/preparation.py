@@ -81,6 +81,7 @@ def prepare(
     out: str | os.PathLike,
     *,
     vertices: int | None = None,
+    crop: str | None = None,
     topology: str | os.PathLike | None = None,
     align: Alignment | None = None,
     stable: str | os.PathLike | None = None,
@@ -102,6 +103,8 @@ def prepare(
     layout : How the data set lies on disk, such as ``FolderLayout(raw=(Path("scans"),))``.
     out : The file to write; rejected scans are listed beside it, in ``NAME.rejected.csv``.
     vertices : Decimate the template to so many vertices, and all scans by the same map.
+    crop : Keep only this region of the template (:func:`meshdisent.data.known_faces.known_regions`); the way back to
+        the whole stays in the file.
     topology : Template that all scans must match: a mesh, or a faces.h5.
     align : "none", "rigid", "similarity" (with scale: to the size of ``topology`` if given, else the mean size), or
         "neutral-first" (neutrals to their mean, then the others to their subject's neutral, by the stable vertices);
@@ -134,9 +137,9 @@ def prepare(
     split = split_scans(split_by, subjects, seed, listing.left_out, expressions=expressions, named=layout.splits)
     if alignment == "neutral-first":
         check_neutrals(subjects, expressions, layout.neutral)
-    target = choose_target(layout, listing.records, seed, vertices, topology)
+    target = choose_target(layout, listing.records, seed, vertices, topology, crop)
     anchors = stable_vertices(stable, target)
-    settings = _settings(layout, vertices, topology, alignment, stable, share, split_by, seed)
+    settings = _settings(layout, vertices, topology, alignment, stable, share, split_by, seed, crop)
     read = functools.partial(_read_batch, layout, target, anchors, seed)
     spread: Spread = functools.partial(map_in_order, worker_count=workers or _worker_count(len(listing.records)))
     if cluster is not None:
@@ -346,7 +349,7 @@ def _check_arguments(
 def _settings(layout: Layout, *given: Any) -> dict[str, str | int | float | bool]:
     from meshdisent import __version__
 
-    names = ("vertices", "topology", "align", "stable", "drop", "split_by", "seed")
+    names = ("vertices", "topology", "align", "stable", "drop", "split_by", "seed", "crop")
     settings: dict[str, Any] = dict(zip(names, given, strict=True)) | dataclasses.asdict(layout)  # type: ignore[call-overload]
     return {
         "layout": layout.name,

@@ -17,8 +17,10 @@ from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.synthetic_chart import EYEBALL, INNER_LIP, MOUTH_CENTER, SKIN, FaceChart, face_chart
 from meshdisent.data.synthetic_expressions import EXPRESSIONS, Manner, Performance
 from meshdisent.data.synthetic_head import IDENTITY_PARAMETERS, Anatomy, Subject
+from meshdisent.data.synthetic_landmarks import synthetic_landmarks
 from meshdisent.errors import UsageError
 from meshdisent.files import writing_folder
+from meshdisent.mesh.landmark_sets import LandmarkSet
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.topology import Topology
 
@@ -79,6 +81,11 @@ class SyntheticHead:
         """The average face and its faces; with regions."""
         average = self.neutral(np.zeros(self.identity_size))
         return Topology(average, self._chart.faces, _regions(self._chart))
+
+    @property
+    def landmarks(self) -> LandmarkSet:
+        """The 68 points of iBUG's scheme, vertices of this head."""
+        return synthetic_landmarks(self._chart)
 
     @property
     def mirror(self) -> Int[np.ndarray, " vertex"]:

@@ -1,5 +1,6 @@
 """What every scan of a data set is checked against and reduced to: one template, one linear map."""
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from jaxtyping import Float, Int
 
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.data.faces_writer import FullResolution
+from meshdisent.data.known_faces import known_regions
 from meshdisent.data.layouts.base import MM_PER_UNIT, Layout, Rejection, ScanRecord
 from meshdisent.errors import DataError, MeshError, TopologyError, UsageError
+from meshdisent.mesh.cropping import crop
 from meshdisent.mesh.decimation import decimate
 from meshdisent.mesh.flame import read_template
 from meshdisent.mesh.mesh import Mesh
@@ -39,24 +42,26 @@ class Target:
     map: sparse.csr_array | None
 
     @classmethod
-    def decimated(cls, full: Topology, vertex_count: int | None) -> "Target":
-        """Decimate the template once; None keeps it whole.
+    def decimated(cls, full: Topology, vertex_count: int | None, region: str | None = None) -> "Target":
+        """Cut a region out of the template and decimate it, once; None for both keeps it whole.
 
         Raises
         ------
-        UsageError : If the template has fewer vertices than that.
+        UsageError : If there are fewer vertices than that, or no such region.
         """
-        if vertex_count is None or vertex_count == full.vertex_count:
-            return cls(full, full, None)
-        if not 3 < vertex_count < full.vertex_count:
+        part, selection = (full, None) if region is None else _cropped(full, region)
+        if vertex_count is None or vertex_count == part.vertex_count:
+            return cls(full, part, selection)
+        if not 3 < vertex_count < part.vertex_count:
             raise UsageError(
-                f"--vertices {vertex_count} was asked for and the template has {full.vertex_count}; wanted 4 to "
-                f"{full.vertex_count}. Decimation only takes vertices away."
+                f"--vertices {vertex_count} was asked for and the template has {part.vertex_count}; wanted 4 to "
+                f"{part.vertex_count}. Decimation only takes vertices away."
             )
-        small = decimate(full.template, full.faces, vertex_count)
-        regions = {name: _carried(members, small.map) for name, members in full.regions.items()}
-        template = small.map @ full.template
-        return cls(full, Topology(template, small.faces, regions), sparse.csr_array(small.map))
+        small = decimate(part.template, part.faces, vertex_count)
+        regions = {name: _carried(members, small.map) for name, members in part.regions.items()}
+        template = small.map @ part.template
+        to_small = small.map if selection is None else small.map @ selection
+        return cls(full, Topology(template, small.faces, regions), sparse.csr_array(to_small))
 
     def reduce(self, vertices: Float[np.ndarray, "full_vertex 3"]) -> Float[np.ndarray, "vertex 3"]:
         """Take one file's vertices to the stored topology."""
@@ -89,6 +94,7 @@ def choose_target(
     seed: int,
     vertex_count: int | None = None,
     topology: str | os.PathLike | None = None,
+    region: str | None = None,
 ) -> Target:
     """Find the template: the given one, the data set's own, or a scan at rest of the topology that most scans have.
 
@@ -113,7 +119,7 @@ def choose_target(
     else:
         mesh = layout.template() or _typical_scan(layout, records, seed)
     regions = {name: np.array(members, np.int64) for name, members in layout.regions(mesh).items()}
-    return Target.decimated(Topology(mesh.vertices, mesh.faces, regions), vertex_count)
+    return Target.decimated(Topology(mesh.vertices, mesh.faces, regions), vertex_count, region)
 
 
 def degeneracy(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]) -> str | None:
@@ -174,10 +180,24 @@ def stable_vertices(stable: str | os.PathLike | None, target: Target) -> Int[np.
 
 
 def _full_regions(target: Target) -> Mapping[str, np.ndarray]:
+    known = known_regions(target.full)
     if target.full.regions or target.map is None:
-        return target.full.regions
+        return known
     main = _main_column(target.map)
-    return {name: np.unique(main[members]) for name, members in target.topology.regions.items()}
+    return known | {name: np.unique(main[members]) for name, members in target.topology.regions.items()}
+
+
+def _cropped(full: Topology, region: str) -> tuple[Topology, sparse.csr_array]:
+    """The topology of a region, and the matrix that selects its vertices."""
+    known = known_regions(full)
+    if region not in known:
+        near = difflib.get_close_matches(region, known, n=1, cutoff=0.0)
+        hint = f"Did you mean {near[0]!r}? It has {', '.join(known)}." if near else "Its landmarks are not known."
+        raise UsageError(f"--crop {region} was asked for and the template has no region of that name. {hint}")
+    found = crop(full, known[region])
+    shape = (len(found.rows), full.vertex_count)
+    ones = np.ones(len(found.rows))
+    return found.part, sparse.csr_array((ones, (np.arange(len(found.rows)), found.rows)), shape=shape)
 
 
 def _main_column(matrix: sparse.csr_array) -> np.ndarray:

@@ -10,6 +10,7 @@ between landmarks is where the spline says, and closest points do the rest.
 
 import csv
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ _CLOSE_MM = 0.5  # two meshes of one surface in one frame; there is nothing to l
 _SAME_FRAME = 0.9  # a motion that leaves more than this share of the distance says nothing: the frames agree
 _UNLIKE_SIZE = 4.0
 _FEWEST = 4
+_APART_MM = 0.5  # nearer landmarks are one: a spline cannot take a point to two places
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,26 @@ class LandmarkPairs:
                     "in one plane; wanted points all over the face, such as corners of eyes and mouth, the tip of the "
                     "nose and the chin."
                 )
+
+    @classmethod
+    def named(
+        cls, source: Mapping[str, Float[np.ndarray, "3"]], target: Mapping[str, Float[np.ndarray, "3"]]
+    ) -> "LandmarkPairs":
+        """The points that have a name on both templates; of those in one place on either, such as lips that meet, one.
+
+        Examples
+        --------
+        >>> corners = {name: point for name, point in zip("abcde", np.eye(5, 3))}
+        >>> len(LandmarkPairs.named(corners, corners).source)  # d and e are both at the origin
+        4
+        """
+        kept: list[str] = []
+        for name in source:
+            is_new = name in target and all(
+                min(np.linalg.norm(side[name] - side[other]) for side in (source, target)) > _APART_MM for other in kept
+            )
+            kept += [name] if is_new else []
+        return cls(*(np.array([side[name] for name in kept], np.float64).reshape(-1, 3) for side in (source, target)))
 
 
 _VERTICES = ["source", "target"]
@@ -89,6 +111,16 @@ def read_landmarks(path: str | os.PathLike, source: Topology, target: Topology) 
             )
     rows = numbers.astype(np.int64)
     return LandmarkPairs(source.template[rows[:, 0]], target.template[rows[:, 1]])
+
+
+def is_table_of_pairs(path: str | os.PathLike) -> bool:
+    """Whether a file begins as a table of :func:`read_landmarks` does; another one may hold the points of one face."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            head = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return [name.strip() for name in head] in (_VERTICES, _POINTS)
 
 
 _WANTED = f"wanted {','.join(_VERTICES)} (numbers of vertices) or {','.join(_POINTS)} (mm), a landmark a line."

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -101,6 +101,29 @@ class ThinPlate:
         if pulls is not None:
             right += pulled[:, None] * (pulls.points - start)
         return _conjugate_gradients(times, near.solve, right, displacement)
+
+    def extension(self, held: Int[np.ndarray, " held"]) -> Callable[[np.ndarray], np.ndarray]:
+        """What takes displacements of some vertices to displacements of all that bend least.
+
+        Along the surface, so that lips that touch do not pull at each other.
+
+        Parameters
+        ----------
+        held : Rows of vertices whose displacements will be given, each once.
+        """
+        free = np.setdiff1d(np.arange(len(self.areas)), held)
+        rows = self._energy.tocsr()[free]
+        near = _factorized(rows[:, free] + self._least * sparse.eye_array(len(free))) if len(free) else None
+        across = rows[:, held]
+
+        def extended(displacement: Float[np.ndarray, "held 3"]) -> Float[np.ndarray, "vertex 3"]:
+            found = np.empty((len(self.areas), 3))
+            found[held] = displacement
+            if near is not None:
+                found[free] = near.solve(-(across @ displacement))
+            return found
+
+        return extended
 
 
 def _factorized(matrix: sparse.sparray) -> Any:

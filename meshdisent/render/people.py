@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from meshdisent.morphable.contract import MorphableModel
 
 _FARTHEST_MM = 60.0
+#: With landmarks the two faces are known to correspond; ears, neck and shoulders may lie far from the mask's border.
+_BESIDE_MM = 1000.0
 
 #: Amounts of expressions by name -> the face, (V, 3) mm.
 Actor = Callable[[Mapping[str, float]], Float[np.ndarray, "vertex 3"]]
@@ -92,7 +94,8 @@ class ModelPeople:
         self.expressions = ("neutral", *model.named_expressions)
         head = SyntheticHead(4000)
         # Paint may lie as far off as a head's shape differs: what nobody painted takes the color of what is next.
-        carried = resampling_map(head.topology, model.topology, landmarks=landmarks, tolerance_mm=_FARTHEST_MM)
+        farthest = _FARTHEST_MM if landmarks is None else _BESIDE_MM
+        carried = resampling_map(head.topology, model.topology, landmarks=landmarks, tolerance_mm=farthest)
         self.paint = FacePaint.of_synthetic_head(4000).carried(carried.matrix)
 
     def actor(self, random: np.random.Generator) -> Actor:

@@ -82,6 +82,102 @@ def test_transfer_writes_the_person_with_each_expression(tmp_path, model, scans)
     assert read(out, ["smile-as-grin.ply", "smile-as-s15-jaw_left.ply"]) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def sequence(job):
+    """Twelve frames of s13 in the files 1.ply to 12.ply, and in a dataset with frame numbers."""
+    frames = np.stack([small_faces.PEOPLE[13] + k / 11 * small_faces.displacement(13, 1) for k in range(12)])
+    for k, frame in enumerate(frames, start=1):
+        Mesh(frame, small_faces.FACES).write(job / "walk" / f"{k}.ply")
+    from meshdisent.data.dataset import ScanDataset
+
+    order = np.random.default_rng(0).permutation(12)
+    ScanDataset.from_arrays(
+        frames[order], small_faces.FACES, ["ben"] * 12, ["smile"] * 12, frame=[int(k) + 1 for k in order],
+        template=small_faces.TEMPLATE,
+    ).save(job / "frames.h5")  # fmt: skip
+    return frames.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("walk", "walk"), ("walk/*.ply", "walk"), ("frames.h5:ben/smile", "ben-smile")]
+)
+def test_a_sequence_is_transferred_in_the_order_of_time(tmp_path, model, scans, sequence, text, name):
+    out = tmp_path / "out"
+    command = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", text, "--smooth", "1.5"]
+    assert main([*command, "--out", str(out), "--no-pictures"]) == 0
+    names = [f"smile-as-{name}-{k:04d}.ply" for k in range(12)]
+    assert files(out) == names
+    expected = made(editing.transfer(model, scans.vertices(np.array([66])), sequence, smooth=1.5))
+    assert read(out, names) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_sequence_is_drawn_as_an_animation_that_does_not_run_back(tmp_path, sequence):
+    from PIL import Image
+
+    out = tmp_path / "out"
+    command = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "walk/1[02].ply", "--strength", "3"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert files(out) == ["animation.gif", "sheet.png", "smile-as-1-0000.ply", "smile-as-1-0001.ply"]
+    with Image.open(out / "animation.gif") as animation:
+        assert animation.n_frames == 2
+
+
+@pytest.mark.parametrize("method", editing.METHODS)
+def test_each_method_is_that_of_the_library_and_the_leak_of_all_is_told(tmp_path, model, scans, capsys, method):
+    import json
+
+    shown = ["ben/grin.obj", "faces.h5:s15/jaw_left"]
+    command = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", *shown, "--method", method]
+    command += ["--strength", "0.7", "--no-pictures", "--json", str(tmp_path / "numbers.json")]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    person, others = scans.vertices(np.array([66])), scans.vertices(np.array([72, 79]))
+    expected = made(editing.METHODS[method](model, person, others, strength=0.7))
+    assert read(tmp_path / "out", ["smile-as-grin.ply", "smile-as-s15-jaw_left.ply"]) == pytest.approx(
+        expected, abs=1e-3
+    )
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert list(numbers["identity_leak"]) == list(editing.METHODS)
+    leak = editing.identity_leak(model, list(expected.astype(np.float32)), person, list(others))
+    assert numbers["identity_leak"][method]["share"] == pytest.approx(leak["share"], abs=1e-3)
+    assert (numbers["method"], numbers["results"], numbers["left_out"]) == (method, 2, 0)
+    assert "identity leak (0 % the person, 100 % who made the expression): codes " in capsys.readouterr().out
+
+
+def test_neutrals_may_be_given_for_displacements(tmp_path, scans):
+    out = tmp_path / "out"
+    command = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "ben/grin.obj", "--method", "delta"]
+    neutrals = ["--neutral", "faces.h5:s13/neutral", "--others-neutral", "faces.h5:s14/neutral"]
+    assert main([*command, *neutrals, "--out", str(out), "--no-pictures"]) == 0
+    anna, ben, grin = scans.vertices(np.array([65, 70, 72]))
+    assert read(out, ["smile-as-grin.ply"])[0] == pytest.approx(anna + grin - ben, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--neutral", "anna/smile.ply"], 2, "--neutral and --others-neutral belong to displacements; give --method"),
+        (["--method", "delta", "--keep-detail"], 2, "--keep-detail belongs to --method codes"),
+        (["--expression", "anna"], 0, ""),
+        (["--expression", "empty"], 3, "empty has no mesh; wanted files that end in"),
+        (["--expression", "anna/*.stl"], 3, "has no mesh; wanted files that end in"),
+        (["--expression", "faces.h5:s14/gryn"], 3, "Did you mean 's14/grin'"),
+    ],
+)
+def test_options_of_transfer_that_cannot_work_are_refused(tmp_path, capsys, options, code, message):
+    Path("empty").mkdir(exist_ok=True)
+    given = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "ben/grin.obj", *options]
+    assert main([*given, "--out", str(tmp_path / "out"), "--no-pictures"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_json_on_standard_output_is_all_that_is_there(tmp_path, capsys):
+    import json
+
+    command = ["transfer", "run", "--identity", "anna/smile.ply", "--expression", "ben/grin.obj", "--json", "-"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--no-pictures"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"] == 1
+
+
 def test_interpolate_writes_the_steps_and_an_animation(tmp_path, model, scans, capsys):
     from PIL import Image
 

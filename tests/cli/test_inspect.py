@@ -32,6 +32,7 @@ def test_text(faces, capsys):
     assert "train      6 scans of 2 subjects" in said
     assert "42 vertices, 60 faces, 1 pieces" in said
     assert "regions      nose (2)" in said
+    assert "landmarks    not known on this topology; a file NAME.landmarks.json beside this one gives them" in said
     assert "WARNING: the template is 0.1" in said
     assert "it looks like meters, prepare again with --unit m" in said
     assert said.rstrip().endswith("warnings")
@@ -66,3 +67,35 @@ def test_absent_and_missing_arguments(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "none.h5")]) == 3
     assert "none.h5 is absent" in capsys.readouterr().err
     assert main(["inspect"]) == 2
+
+
+def test_a_file_beside_the_dataset_names_its_landmarks(faces, tmp_path, capsys):
+    (tmp_path / "faces.landmarks.json").write_text('{"tip of the nose": 2, "chin": 5}')
+    assert main(["inspect", str(faces), "--landmarks", "--json", str(tmp_path / "marks.json")]) == 0
+    said = capsys.readouterr().out
+    assert f"landmarks    2 ({tmp_path / 'faces.landmarks.json'})" in said
+    assert "    tip of the nose                       2  " in said
+    found = json.loads((tmp_path / "marks.json").read_text())["landmarks"]["points"]
+    template = ScanDataset.open(faces).topology.template
+    assert found["chin"]["vertex"] == 5
+    assert found["chin"]["point"] == pytest.approx(template[5].tolist(), abs=1e-3)
+    assert main(["inspect", str(faces), "--json", "-"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["landmarks"]["vertices"] == {"tip of the nose": 2, "chin": 5}
+
+
+def test_a_template_mesh_lists_what_is_known_of_it(tmp_path, capsys):
+    from meshdisent.data.synthetic import SyntheticHead
+    from meshdisent.mesh.mesh import Mesh
+
+    topology = SyntheticHead(1200).topology
+    Mesh(topology.template, topology.faces).write(tmp_path / "head.ply")
+    assert main(["inspect", str(tmp_path / "head.ply")]) == 0
+    said = capsys.readouterr().out
+    assert f"1200 vertices, {topology.face_count} faces, topology {topology.topology_hash}" in said
+    assert "landmarks    68 (synthetic head" in said
+    assert "forehead (" in said
+    assert "jaw 9" not in said
+    Mesh(3.0 * topology.template, topology.faces).write(tmp_path / "large.ply")
+    assert main(["inspect", str(tmp_path / "large.ply"), "--landmarks"]) == 3
+    assert "large.ply is no topology whose landmarks are known" in capsys.readouterr().err

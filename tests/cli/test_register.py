@@ -123,7 +123,8 @@ def test_landmarks_give_the_pose(head, template, tmp_path, capsys):
     found = Mesh.read(tmp_path / "out" / "anna.ply").vertices
     assert np.linalg.norm(found - face, axis=1).mean() < 4.0
     capsys.readouterr()
-    assert main([*command, "--landmarks", str(marks), "--out", str(tmp_path / "x")]) == 2
+    alone = ["--template-landmarks", str(marks / "template.json")]
+    assert main([*command, *alone, "--out", str(tmp_path / "x")]) == 2
     assert "give both" in capsys.readouterr().err
     far = {name: (points[row] + 40).tolist() for name, row in rows.items()}
     (marks / "template.json").write_text(json.dumps(far))
@@ -133,3 +134,27 @@ def test_landmarks_give_the_pose(head, template, tmp_path, capsys):
     (marks / "template.json").write_text(right)
     assert main([*command, *both, "--out", str(tmp_path / "x")]) == 3
     assert "0 landmark files called anna" in capsys.readouterr().err
+
+
+def test_a_topology_that_knows_its_landmarks_needs_no_table_of_them(head, template, tmp_path, capsys):
+    face, vertices, faces = raw_scan(head, seed=5)
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    Mesh(vertices @ turn, faces).write(tmp_path / "anna.ply")
+    names = ["tip of the nose", "jaw 9", "outer corner of the right eye", "outer corner of the left eye", "upper lip 3"]
+    on_scan = {name: (face[head.landmarks.rows[name]] @ turn).tolist() for name in names}
+    (tmp_path / "marks.json").write_text(json.dumps(on_scan))
+    command = ["register", str(tmp_path / "anna.ply"), "--topology", str(template), "--landmarks"]
+    assert main([*command, str(tmp_path / "marks.json"), "--out", str(tmp_path / "out")]) == 0
+    found = Mesh.read(tmp_path / "out" / "anna.ply").vertices
+    assert np.linalg.norm(found - face, axis=1).mean() < 4.0
+    (tmp_path / "marks.json").write_text(json.dumps(on_scan | {"nose tip": [0.0, 0, 0]}))
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "marks.json"), "--out", str(tmp_path / "x")]) == 3
+    assert "names the landmark 'nose tip'" in capsys.readouterr().err
+    Mesh(2.0 * head.topology.template, head.topology.faces).write(tmp_path / "other.ply")
+    (tmp_path / "marks.json").write_text(json.dumps(on_scan))
+    command[3] = str(tmp_path / "other.ply")
+    assert main([*command, str(tmp_path / "marks.json"), "--out", str(tmp_path / "x")]) == 3
+    said = capsys.readouterr().err
+    assert "other.ply is no topology whose landmarks are known" in said
+    assert "--template-landmarks FILE, or once and for all in other.landmarks.json beside it" in said

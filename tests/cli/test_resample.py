@@ -127,3 +127,33 @@ def test_a_map_of_another_topology_is_refused(faces, finer, tmp_path, capsys):
     assert main(["resample", str(there), "--map", str(saved), "--out", str(tmp_path / "out.h5")]) == 3
     assert "there.h5 has topology" in capsys.readouterr().err
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_two_faces_that_are_known_need_no_table(tmp_path, capsys, shared):
+    import lzma
+
+    from meshdisent.data.ict_facekit import PARTS, read_generic
+    from meshdisent.data.known_faces import known_landmarks
+    from meshdisent.data.synthetic import synthetic_dataset
+
+    packed = shared / "data" / "ict-facekit" / "generic_neutral_mesh.obj.xz"
+    (tmp_path / "generic_neutral_mesh.obj").write_bytes(lzma.decompress(packed.read_bytes()))
+    generic, count = read_generic(tmp_path), PARTS["narrow_face"][1]
+    target = Mesh(generic.vertices[:count], generic.faces[(generic.faces < count).all(axis=1)])
+    target.write(tmp_path / "ict.ply")
+    scans = synthetic_dataset(2, vertex_count=1200, expressions=("neutral", "smile"), noise_mm=0.0)
+    scans.save(tmp_path / "heads.h5")
+    given = ["resample", str(tmp_path / "heads.h5"), "--topology", str(tmp_path / "ict.ply"), "--tolerance", "15"]
+    assert main([*given, "--landmarks", "known", "--leave-out", "--out", str(tmp_path / "out.h5")]) == 0
+    found = ScanDataset.open(tmp_path / "out.h5")
+    marks, own = known_landmarks(found.topology), known_landmarks(scans.topology)
+    there = marks.points(found.vertices()[1].astype(float))
+    here = own.points(scans.vertices()[1].astype(float))
+    # In another frame, so as shapes: distances between points of the face that smiles.
+    names = ["tip of the nose", "outer corner of the left eye", "left corner of the mouth", "jaw 9", "right brow 2"]
+    sizes = [[np.linalg.norm(points[a] - points[b]) for a in names for b in names] for points in (there, here)]
+    np.testing.assert_allclose(*sizes, atol=4.0)
+    capsys.readouterr()
+    Mesh(3 * target.vertices, target.faces).write(tmp_path / "large.ply")
+    given[3] = str(tmp_path / "large.ply")
+    assert main([*given, "--landmarks", "known", "--out", str(tmp_path / "x.h5")]) == 3

@@ -15,6 +15,7 @@ PAGES = [
     "docs/training.md",
     "docs/evaluation.md",
     "docs/use.md",
+    "docs/landmarks.md",
     "docs/file-format.md",
 ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import small_faces
@@ -21,16 +22,52 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("my scans")
     torch.set_num_threads(1)
     small_faces.linear(small_faces.scans()).save(folder / "run" / "model.safetensors")
+    scans = small_faces.scans()
+    scans.save(folder / "faces.h5")
+    heights = small_faces.PEOPLE[:, 40, 1]
+    rows = [f"{name},{value:.3f}" for name, value in zip(small_faces.names(), heights, strict=True)]
+    (folder / "table.csv").write_text("\n".join(["subject,value", *rows]) + "\n")
+    _cropped(folder)
+    for k in range(3):
+        frame = small_faces.PEOPLE[13] + k / 2 * small_faces.displacement(13, 1)
+        Mesh(frame, small_faces.FACES).write(folder / "frames" / f"{k}.ply")
     for person, expression, name in ((12, 0, "anna"), (13, 1, "smile"), (14, 4, "jaw")):
         vertices = small_faces.PEOPLE[person] + small_faces.displacement(person, expression)
         Mesh(vertices, small_faces.FACES).write(folder / f"{name}.ply")
     return folder
 
 
+def _cropped(folder):
+    """Two heads, the front of which was prepared, and a result for that front."""
+    from meshdisent.data.dataset import ScanDataset
+    from meshdisent.data.faces_writer import DatasetWriter, FullResolution
+    from meshdisent.mesh.cropping import crop
+    from meshdisent.mesh.topology import Topology
+
+    found = crop(Topology(small_faces.TEMPLATE, small_faces.FACES), np.flatnonzero(small_faces.TEMPLATE[:, 2] > 0))
+    select = sparse.csr_array(np.eye(len(small_faces.TEMPLATE))[found.rows])
+    front = small_faces.PEOPLE[:2][:, found.rows]
+    labels = ScanDataset.from_arrays(front, found.part.faces, ["anna", "ben"]).labels
+    with DatasetWriter(folder / "front.h5", found.part) as writer:
+        writer.append(front)
+        writer.finish(labels, full=FullResolution(small_faces.TEMPLATE, small_faces.FACES, select))
+    Mesh(front[0], found.part.faces).write(folder / "front.ply")
+
+
 CASES = {
     "transfer": (["run", "anna.ply", "out", "smile.ply", "jaw.ply"], ["jaw.ply", "smile.ply", "transfer.png"]),
     "interpolate": (["run", "anna.ply", "smile.ply", "out"], [f"{k:04d}.ply" for k in range(9)] + ["walk.gif"]),
     "neutralize": (["run", "out", "smile.ply", "jaw.ply"], ["changes.png", "jaw-neutral.ply", "smile-neutral.ply"]),
+    "blend": (
+        ["run", "out", "anna.ply", "smile.ply"],
+        ["blend-all.ply", "blend-anna.ply", "blend-smile.ply", "blend.png"],
+    ),
+    "sequence": (["run", "anna.ply", "out", "frames"], ["0000.ply", "0001.ply", "0002.ply", "sequence.gif"]),
+    "attribute": (
+        ["run", "faces.h5", "table.csv", "out", "anna.ply"],
+        [f"anna-{k}.ply" for k in range(5)] + ["attribute.png"],
+    ),
+    "whole_head": (["front.h5", "out", "front.ply"], ["front.ply"]),
     "sample": (["run", "out"], ["people.png"] + [f"person-{p}-{k}.ply" for p in range(3) for k in range(5)]),
 }
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import small_faces
 
 from meshdisent import editing
-from meshdisent.editing import as_scans, express, interpolate, neutralize, sample, transfer
+from meshdisent.editing import as_scans, blend, express, interpolate, neutralize, sample, transfer
 from meshdisent.errors import MeshError, TopologyError, UsageError
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.contract import Codes
@@ -201,7 +201,7 @@ def test_the_number_of_scans_at_once_changes_nothing(model, shown, monkeypatch):
         stacked(transfer(model, shown[0], shown)),
         stacked(sample(model, 5)),
     ]
-    monkeypatch.setattr(editing, "BLOCK", 2)
+    monkeypatch.setattr(editing.scans, "BLOCK", 2)
     after = [
         stacked(neutralize(model, shown, True)),
         stacked(transfer(model, shown[0], shown)),
@@ -349,3 +349,24 @@ def test_arguments_that_cannot_work_are_refused(model, shown, call, message):
 def test_a_model_with_one_code_cannot_separate(scans, shown, call):
     with pytest.raises(UsageError, match="autoencoder model does not separate identity from expression"):
         call(small_faces.Unsplit(scans), shown)
+
+
+def test_a_blend_decodes_the_mean_of_the_codes(model, shown):
+    codes = codes_of(model, shown[:3])
+    shares = np.array([[1.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    mixed = torch.from_numpy(shares / shares.sum(axis=1, keepdims=True)).float() @ codes.identity
+    with torch.no_grad():
+        expected = model.neutral(mixed).numpy()
+    assert stacked(blend(model, shown[:3], shares.tolist())) == pytest.approx(expected, abs=1e-3)
+    smile = codes_of(model, shown[3:4]).expression.expand(2, -1)
+    moved = decoded(model, mixed, smile)
+    made = stacked(blend(model, shown[:3], shares.tolist(), expression=shown[3]))
+    assert made == pytest.approx(moved, abs=1e-3)
+    made = stacked(blend(model, shown[:3], shares.tolist(), expression=shown[3], strength=0.5))
+    assert made == pytest.approx((expected + moved) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [[1.0, 1.0], [0.0, 0.0]], [1.0, float("nan")]])
+def test_weights_that_mean_nobody_are_refused(model, shown, weights):
+    with pytest.raises(UsageError, match="for 2 scans; wanted a finite number for each scan, whose sum is not 0"):
+        blend(model, shown[:2], weights)
