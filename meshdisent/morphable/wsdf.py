@@ -333,13 +333,13 @@ class WSDF(MorphableModel):
             terms |= {"consistency": consistency(faces[2], loss.group)} if loss.consistency else {}
         if loss.compactness:
             anchors = len(noise.anchors)
-            everyone = [processes.whole(value)[:anchors] for value in posterior.identity]
-            terms["compactness"] = compactness(*everyone, noise.anchors)
+            mean, log_variance = (processes.whole(value)[:anchors] for value in posterior.identity)
+            terms["compactness"] = compactness(mean, log_variance, noise.anchors)
         if growth is not None:
             square = codes.expression.detach().square().sum(dim=1)
             terms["jacobian"] = jacobian_hinge(growth, square, loss.jacobian_upper, loss.jacobian_lower)
-        is_own, subject, faces = (processes.whole(v) for v in (seen.is_own, batch.subject, decoded.detach()))
-        self.bank.update(subject[is_own], faces[is_own])
+        is_own = processes.whole(seen.is_own)
+        self.bank.update(processes.whole(batch.subject)[is_own], processes.whole(decoded.detach())[is_own])
         return terms
 
     @property

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in the list of names that it exports
 
 from meshdisent.errors import MeshdisentError, UsageError
 
@@ -77,7 +78,7 @@ def speaks_first() -> bool:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
         return store.add(f"meshdisent/said/{attempt}", 1) == 1
     except (KeyError, ValueError, RuntimeError):
         return os.environ.get("RANK", "0") == "0"
@@ -118,9 +119,14 @@ def largest(*values: float) -> tuple[float, ...]:
 
 def as_first(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by those of the first process."""
-    if count() > 1:
+    if count() == 1:
+        return
+
+    def tell() -> None:
         for tensor in tensors:
-            _ask(lambda tensor=tensor: dist.broadcast(tensor, 0))
+            dist.broadcast(tensor, 0)
+
+    _ask(tell)
 
 
 def first_says(make: Callable[[], Any]) -> Any:
