@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "transfer": ("meshdisent.cli.transfer", "put the expression of one person on another"),
     "interpolate": ("meshdisent.cli.interpolate", "walk from one scan to another"),
     "sample": ("meshdisent.cli.sample", "draw new people and new expressions"),
+    "fit": ("meshdisent.cli.fit", "fit a model to raw scans and landmarks, and say how sure it is"),
     "image": ("meshdisent.cli.image", "explain photographs: depth, skin, light, view, and a mesh"),
     "models": ("meshdisent.cli.models", "list the models and recipes that come along"),
 }
