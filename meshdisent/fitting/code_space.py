@@ -4,14 +4,15 @@ With the means and factors of :class:`~meshdisent.morphable.contract.CodePrior`,
 
 .. math:: z_{id} = \mu_{id} + F_{id} u_{id}, \qquad z_{exp} = \mu_{exp} + F_{exp} u_{exp}, \qquad u \sim N(0, I),
 
-so that the prior costs :math:`|u|^2` whatever model it is. The Jacobian is a central difference of single decodes: exact
-for a linear model up to rounding, and within 0.1 % for wsdf-ict. Forward mode gives the same and costs 5 to 10 s in
-every process that uses it first (torch 2.13), half of what a whole fit may take.
+so that priors are the same for every model. The Jacobian is a central difference of single decodes: exact for a linear
+model up to rounding, and within 0.1 % for wsdf-ict. Forward mode gives the same and costs 5 to 10 s in every process
+that uses it first (torch 2.13), half of what a whole fit may take.
 """
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from meshdisent.errors import ModelFileError
 from meshdisent.fitting.code_priors import prior_of
@@ -61,8 +62,11 @@ class CodeSpace:
 
     def codes(self, numbers: Float[np.ndarray, "batch number"]) -> Codes:
         """The codes that rows of numbers stand for."""
-        rows = torch.from_numpy(np.ascontiguousarray(numbers)).to(self._mean)
-        codes = self._mean + rows @ self._factor.T
+        return self.codes_of(torch.from_numpy(np.ascontiguousarray(numbers)))
+
+    def codes_of(self, numbers: Float[Tensor, "batch number"]) -> Codes:
+        """The same for a tensor, through which gradients flow."""
+        codes = self._mean + numbers.to(self._mean) @ self._factor.T
         return Codes(codes[:, : self.identity_size], codes[:, self.identity_size :])
 
     @torch.no_grad()

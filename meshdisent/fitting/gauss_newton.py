@@ -1,10 +1,11 @@
 r"""The most probable face and pose given rows of evidence, by damped Gauss-Newton steps.
 
-.. math:: \min_{u, T} \; \sum_i w_i \, r_i(u, T)^2 + |u|^2
+.. math:: \min_{u, T} \; \sum_i w_i \, r_i(u, T)^2 + (u - m)^T P (u - m)
 
-where u are the numbers of a :class:`~meshdisent.fitting.code_space.CodeSpace` and T is a motion. Steps that do not lower
-the cost are damped (Levenberg 1944, Marquardt 1963). At the optimum :math:`H = A^T W A + I_u`, with A the slopes of the
-residuals, is the precision of the Gaussian that :mod:`~meshdisent.fitting.uncertainty` takes for the posterior.
+where u are the numbers of a :class:`~meshdisent.fitting.code_space.CodeSpace`, T is a motion, and m and P are what the
+prior comes to near the state (:mod:`~meshdisent.fitting.code_priors`). Steps that do not lower the cost are damped
+(Levenberg 1944, Marquardt 1963). At the optimum :math:`H = A^T W A + P`, with A the slopes of the residuals, is the
+precision of the Gaussian that :mod:`~meshdisent.fitting.uncertainty` takes for the posterior.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from meshdisent.fitting.code_priors import CodesPrior
+from meshdisent.fitting.code_priors import CodesPrior, Term
 from meshdisent.fitting.code_space import CodeSpace
 from meshdisent.fitting.rows import Rows, motion_of
 from meshdisent.mesh.alignment import Similarity
@@ -51,7 +52,7 @@ class Normal(NamedTuple):
     matrix: Float[np.ndarray, "unknown unknown"]
     right: Float[np.ndarray, " unknown"]
     center: Float[np.ndarray, "3"]
-    data: Float[np.ndarray, "unknown unknown"]  # the matrix without the prior
+    prior: Term  # of the numbers, which both hold already
 
 
 Measure = Callable[[State], Rows]
@@ -76,7 +77,7 @@ def normal_equations(
     term = prior.term(state.numbers, data, right)
     matrix[:count, :count] += term.matrix
     right[:count] += term.right
-    return Normal(matrix, right, center, data)
+    return Normal(matrix, right, center, term)
 
 
 def moved(space: CodeSpace, state: State, step: Float[np.ndarray, " unknown"], center: np.ndarray) -> State:
@@ -99,24 +100,30 @@ def descend(
     still_mm : Ends when no vertex moves farther.
     """
     rows = measure(state)
-    cost, damping, jacobian = rows.cost + float(state.numbers @ state.numbers), 0.0, space.jacobian(state.numbers)
+    damping, jacobian = 0.0, space.jacobian(state.numbers)
     for _ in range(steps):
         normal = normal_equations(state, rows, jacobian, with_scale, space.prior)
         for _ in range(_MOST_TRIES):
-            tried = moved(space, state, solve(normal, damping), normal.center)
+            step = solve(normal, damping)
+            tried = moved(space, state, step, normal.center)
             tried_rows = measure(tried)
-            reached = tried_rows.cost + float(tried.numbers @ tried.numbers)
-            if reached <= cost:
+            if tried_rows.cost + _prior_rise(normal.prior, step) <= rows.cost:
                 break
             damping = max(10 * damping, _FIRST_DAMPING)
         else:
             return state
         before, after = (one.motion.apply(one.vertices) / one.motion.scale for one in (state, tried))
-        state, rows, cost, damping = tried, tried_rows, reached, damping / 10
+        state, rows, damping = tried, tried_rows, damping / 10
         if np.abs(after - before).max() < still_mm:
             break
         jacobian = space.jacobian(state.numbers)
     return state
+
+
+def _prior_rise(prior: Term, step: Float[np.ndarray, " unknown"]) -> float:
+    """By how much a step raises the cost of the numbers."""
+    numbers = step[: len(prior.right)]
+    return float(numbers @ prior.matrix @ numbers - 2 * prior.right @ numbers)
 
 
 def solve(normal: Normal, damping: float = 0.0) -> Float[np.ndarray, " unknown"]:

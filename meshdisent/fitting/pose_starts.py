@@ -14,7 +14,7 @@ from meshdisent.mesh.pose_search import frontal_starts
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
-_YAWS, _PITCHES = (-40.0, -15.0, 0.0, 15.0, 40.0), (-20.0, 0.0, 20.0)
+_YAWS, _PITCHES = (-35.0, 0.0, 35.0), (-20.0, 0.0, 20.0)
 _ALIKE = 0.8  # cosine to the mean direction of the part
 
 

@@ -1,8 +1,8 @@
 r"""What was seen of a face, as rows of a least-squares problem: one number each, and how it moves with the face.
 
-A row looks at one place of the face, :math:`y = \sum_k b_k y_{v_k}` in the model's frame. Its residual is r, it changes
-by :math:`d \cdot \delta y` when the place moves, and it is worth a precision :math:`w = 1 / \sigma^2`. Planes of a scan,
-points in space and pixels of a picture are all of this kind, so one solver serves them.
+A row looks at one place of the face, :math:`y = \sum_k b_k y_{v_k}` in the model's frame. Its residual is r, it
+changes by :math:`d \cdot \delta y` when the place moves, and it is worth a precision :math:`w = 1 / \sigma^2`. Planes
+of a scan, points in space and pixels of a picture are all of this kind, so one solver serves them.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
         center: Float[np.ndarray, "3"],
         with_scale: bool,
     ) -> Float[np.ndarray, "row unknown"]:
-        """(N, K + 6 or 7) How residuals move with the numbers of the face, and with turn, shift and size about a center."""
+        """(N, K + 6 or 7) How residuals move with the numbers, and with turn, shift and size about a center."""
         count = len(self.residual)
         column = 3 * self.corners[:, :, None] + np.arange(3)
         value = self.weights[:, :, None] * self.directions[:, None]
