@@ -101,6 +101,8 @@ def _fit_all(given: Arguments, kind: "Kind", model: "MorphableModel") -> int:
         for text in given.inputs:
             try:
                 fitter, fit = _fit_one(text, kind, given, model)
+            except UsageError:
+                raise
             except MeshdisentError as error:
                 failed.append(f"{text}: {' '.join(str(error).split())}")
                 print(f"left out: {failed[-1]}", file=sys.stderr)

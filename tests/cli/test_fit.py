@@ -103,7 +103,7 @@ def test_landmarks_of_a_picture_want_its_camera(model, face, tmp_path, capsys):
     seen = (face - face.mean(axis=0)) * [1, -1, -1] + [0, 0, 800.0]
     pixels = 1000 * seen[front, :2] / seen[front, 2:] + 199.5
     path = landmark_file(tmp_path / "shown.json", {str(row): place for row, place in zip(front, pixels, strict=True)})
-    assert run(model, path, out=tmp_path / "no") == 3
+    assert run(model, path, out=tmp_path / "no") == 2
     assert "give its --focal and --picture-size" in capsys.readouterr().err
     camera = ["--focal", 1000, "--picture-size", 400, 400, "--noise", 0.3]
     assert run(model, path, out=tmp_path / "out", more=camera) == 0
@@ -154,5 +154,6 @@ def test_arguments_that_cannot_work_together_are_told(model, inputs, more, said,
 
 def test_one_landmark_file_is_not_for_several_scans(model, scan, tmp_path, capsys):
     path = landmark_file(tmp_path / "points.json", {"1": [0.0, 0.0, 0.0]})
-    assert run(model, scan, scan, out=tmp_path / "out", more=["--landmarks", path]) == 3
+    assert run(model, scan, scan, out=tmp_path / "out", more=["--landmarks", path]) == 2
+    assert not (tmp_path / "out").exists()
     assert "and there are several scans; give a folder of files" in capsys.readouterr().err
