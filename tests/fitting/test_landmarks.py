@@ -9,6 +9,7 @@ from meshdisent.errors import DataError, RecipeError, UsageError
 from meshdisent.fitting.dial import trade_off
 from meshdisent.fitting.landmarks import (
     LandmarkFitConfig,
+    LandmarkFitter,
     PictureFitter,
     PictureLandmarks,
     fit_landmarks,
@@ -142,4 +143,4 @@ def test_landmarks_that_cannot_be_are_refused(linear, people, rows):
     with pytest.raises(UsageError, match="0 samples of a fit"):
         fit.samples(0, torch.Generator())
     with pytest.raises(UsageError, match="asked for factors"):
-        trade_off(None, fit, (0.0,))
+        trade_off(LandmarkFitter(linear, Landmarks(rows, people[0][rows])), fit, (0.0,))
