@@ -9,6 +9,7 @@ In a picture, the pose is that in the frame of the camera (x right, y down, z fo
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -209,11 +210,9 @@ class PictureFitter:
         misfit = self.space.misfit_mm if self.config.misfit_mm is None else self.config.misfit_mm
         depth = float(np.median(state.motion.apply(state.vertices)[self.landmarks.vertices, 2]))
         deviation = (noise**2 + (misfit * self.camera.focal / depth) ** 2) ** 0.5
-        for times in () if is_near else (8.0, 3.0):
-            state = descend(
-                self.space, state, lambda at, s=times * deviation: self._rows(at, s), with_scale=False, steps=_STEPS
-            )
-        state = descend(self.space, state, lambda at: self._rows(at, deviation), with_scale=False, steps=_STEPS)
+        for times in (1.0,) if is_near else (8.0, 3.0, 1.0):
+            measure = partial(self._rows, deviation=times * deviation)
+            state = descend(self.space, state, measure, with_scale=False, steps=_STEPS)
         rows = self._rows(state, deviation)
         normal = normal_equations(state, rows, self.space.jacobian(state.numbers), False, self.space.prior)
         away = np.linalg.norm(rows.residual.reshape(-1, 2), axis=1)
