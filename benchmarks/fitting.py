@@ -249,9 +249,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="FACES")
     parser.add_argument("--model", default="wsdf-ict")
     parser.add_argument("--cases", type=int, default=24, help="of each kind of face, by their scans")
-    parser.add_argument(
-        "--few", type=int, default=6, help="of each kind by landmarks and in pictures; a third by Adam"
-    )
+    parser.add_argument("--few", type=int, default=6, help="of each kind by landmarks and in pictures; a third by Adam")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--table", type=Path)
     chosen = parser.parse_args()
