@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "transfer": ("meshdisent.cli.transfer", "put the expression of one person on another"),
     "interpolate": ("meshdisent.cli.interpolate", "walk from one scan to another"),
     "sample": ("meshdisent.cli.sample", "draw new people and new expressions"),
+    "fit": ("meshdisent.cli.fit", "fit a model to scans, landmarks and pictures, and say how sure it is"),
     "export": ("meshdisent.cli.export", "give a face to other programs: a rig, meshes, networks"),
     "image": ("meshdisent.cli.image", "explain photographs: depth, skin, light, view, and a mesh"),
     "view": ("meshdisent.cli.view", "show a model or a faces.h5 in the browser"),
