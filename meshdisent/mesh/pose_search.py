@@ -23,12 +23,13 @@ from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
 _SAMPLES = 1000  # points of each surface that a round looks at
+_FIRST_SAMPLES, _FIRST_POINTS = 300, 2000  # the same while many starts are told apart, and points that are there at all
 _TRUSTED = 0.8  # share of the good pairs of each surface that a round follows
 _NORMAL_MM = 30.0  # how many mm count as much as one radian between normals
 _CAP_MM = 25.0  # a point without a partner counts as so far away
 _ALIKE = 0.5  # cosine between the normals of two that may be partners
 _POINT_WEIGHT = 0.05
-_FIRST_ROUNDS, _LAST_ROUNDS, _FINALISTS = 12, 40, 3
+_FIRST_ROUNDS, _LAST_ROUNDS, _FINALISTS, _MANY = 12, 40, 3, 20
 _STILL_MM = 1e-2
 _YAWS, _FACING = (-40.0, -20.0, 0.0, 20.0, 40.0), 0.2
 
@@ -78,7 +79,8 @@ def search_pose(
     if not starts:
         raise DataError("The search for a pose got no start; wanted at least one, such as Similarity.identity().")
     both = _Both.of(topology, target)
-    first = sorted((both.follow(start, False, _FIRST_ROUNDS) for start in starts), key=lambda found: found[1])
+    few = _Both.of(topology, _thinned(target), _FIRST_SAMPLES, _FIRST_POINTS) if len(starts) > _MANY else both
+    first = sorted((few.follow(start, False, _FIRST_ROUNDS) for start in starts), key=lambda found: found[1])
     return min(
         (both.follow(motion, with_scale, _LAST_ROUNDS) for motion, _ in first[:_FINALISTS]), key=lambda found: found[1]
     )
@@ -102,11 +104,12 @@ class _Both:
     target: TargetSurface
 
     @classmethod
-    def of(cls, topology: Topology, target: TargetSurface) -> "_Both":
+    def of(cls, topology: Topology, target: TargetSurface, samples: int = _SAMPLES, most: int | None = None) -> "_Both":
         used = np.unique(topology.faces)
+        used = used if most is None else used[_some(len(used), most)]
         points = topology.template[used]
         normals = vertex_normals(topology.template, topology.faces)[used]
-        own, other = _some(len(points)), _some(len(target.points))
+        own, other = _some(len(points), samples), _some(len(target.points), samples)
         return cls(
             points,
             normals,
@@ -154,5 +157,11 @@ class _Both:
         return motion, self.pairs(motion)[2]
 
 
-def _some(count: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, _SAMPLES)).astype(np.int64)
+def _thinned(target: TargetSurface) -> TargetSurface:
+    """Some of its points: far from the right pose a search in space and direction looks at nearly all of them."""
+    chosen = _some(len(target.points), _FIRST_POINTS)
+    return TargetSurface(target.points[chosen], target.normals[chosen], target.is_border[chosen])
+
+
+def _some(count: int, samples: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, samples)).astype(np.int64)
