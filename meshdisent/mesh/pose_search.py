@@ -61,7 +61,11 @@ def any_starts(topology: Topology, target: TargetSurface) -> list[Similarity]:
 
 
 def search_pose(
-    topology: Topology, target: TargetSurface, starts: Sequence[Similarity], with_scale: bool = False
+    topology: Topology,
+    target: TargetSurface,
+    starts: Sequence[Similarity],
+    with_scale: bool = False,
+    is_partial: bool = False,
 ) -> tuple[Similarity, float]:
     """Find the motion of the template that leaves the least distance.
 
@@ -70,6 +74,8 @@ def search_pose(
     topology, target : Both in mm.
     starts : Poses to begin with.
     with_scale : Look for a scale too.
+    is_partial : The template is a part of the target, such as a face among shoulders: points of the target that are far
+        from it do not draw it.
 
     Returns
     -------
@@ -78,8 +84,10 @@ def search_pose(
     """
     if not starts:
         raise DataError("The search for a pose got no start; wanted at least one, such as Similarity.identity().")
-    both = _Both.of(topology, target)
-    few = _Both.of(topology, _thinned(target), _FIRST_SAMPLES, _FIRST_POINTS) if len(starts) > _MANY else both
+    both = _Both.of(topology, target, is_partial=is_partial)
+    few = (
+        _Both.of(topology, _thinned(target), _FIRST_SAMPLES, _FIRST_POINTS, is_partial) if len(starts) > _MANY else both
+    )
     first = sorted((few.follow(start, False, _FIRST_ROUNDS) for start in starts), key=lambda found: found[1])
     return min(
         (both.follow(motion, with_scale, _LAST_ROUNDS) for motion, _ in first[:_FINALISTS]), key=lambda found: found[1]
@@ -102,9 +110,17 @@ class _Both:
     other: np.ndarray
     tree: cKDTree  # of positions and directions
     target: TargetSurface
+    is_partial: bool
 
     @classmethod
-    def of(cls, topology: Topology, target: TargetSurface, samples: int = _SAMPLES, most: int | None = None) -> "_Both":
+    def of(
+        cls,
+        topology: Topology,
+        target: TargetSurface,
+        samples: int = _SAMPLES,
+        most: int | None = None,
+        is_partial: bool = False,
+    ) -> "_Both":
         used = np.unique(topology.faces)
         used = used if most is None else used[_some(len(used), most)]
         points = topology.template[used]
@@ -118,6 +134,7 @@ class _Both:
             other,
             cKDTree(np.hstack([points, _NORMAL_MM * normals])),
             target,
+            is_partial,
         )
 
     def pairs(self, motion: Similarity) -> tuple[np.ndarray, Planes, float]:
@@ -135,6 +152,8 @@ class _Both:
         agreement = np.concatenate([(self.normals[found] * their_normals).sum(axis=1), matches.agreement])
         is_good = (agreement > _ALIKE) & ~np.concatenate([self.is_border[found], matches.is_beyond])
         both = np.sqrt(distance**2 + _NORMAL_MM**2 * (2 - 2 * np.minimum(agreement, 1.0)))
+        if self.is_partial:
+            is_good[: len(theirs)] &= both[: len(theirs)] <= _CAP_MM
         weights = np.zeros(len(moving))
         for part in (slice(0, len(theirs)), slice(len(theirs), None)):
             good = is_good[part]

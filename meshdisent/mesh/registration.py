@@ -152,7 +152,8 @@ def register(
         fit.bend(config.lengths_mm if prior is None else config.lengths_after_prior_mm)
         return fit.result()
     except FitRefused as refused:
-        refused.stages, refused.vertices = tuple(fit.stages), fit.motion.apply(fit.shape)
+        refused.stages, refused.motion = tuple(fit.stages), fit.motion
+        refused.vertices = fit.motion.apply(fit.shape)
         raise
 
 

@@ -25,10 +25,12 @@ class FitRefused(DataError):
     ----------
     stages : What was done before it was refused, in order.
     vertices : (V, 3) The template where it was left, in the frame of the target; None if nothing was begun.
+    motion : From the frame of the template to that of the target, as far as it was found.
     """
 
     stages: "tuple[Stage, ...]" = ()
     vertices: Float[np.ndarray, "vertex 3"] | None = None
+    motion: Similarity = Similarity.identity()
 
 
 @dataclass(frozen=True, kw_only=True)
