@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from meshdisent.mesh.topology import Topology
 
 _FARTHEST_MM = 15.0
-#: Of what was cut out of a larger scan more may be left over, such as hair at the rim, but most of a face must be there.
-_SEEN_OF_FACE, _EXPLAINED_OF_PART = 0.5, 0.6
+#: What was cut out of a larger scan has more left over (hair, teeth, eyes), so most of the template must lie on it.
+_SEEN_OF_FACE, _EXPLAINED_OF_PART = 0.6, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
