@@ -231,7 +231,8 @@ def _map(
     feet = _mixed(source.template, corners, weights)
     offset = ((placed - feet) * places.normals).sum(axis=1) if with_offset else None
     seen = feet if offset is None else feet + offset[:, None] * places.normals
-    motion = align(seen[kept], target.template) if is_moved else Similarity.identity()
+    held = places.is_covered[kept]  # what stands on a rim for want of a place says nothing of the motion
+    motion = align(seen[kept][held], target.template[held]) if is_moved else Similarity.identity()
     return ResamplingMap(
         source=source,
         target=target,
