@@ -36,6 +36,7 @@ FORMAT, FORMAT_VERSION = "meshdisent.resampling", 1
 TOLERANCE_MM = 3.0
 #: Share of the target's vertices that may lie where the source has no surface before the map is refused.
 MOST_UNCOVERED = 0.01
+_LEAST_COVERED, _FEWEST_HELD = 0.5, 3
 _SAME_FACE = 1 / 3  # of the tolerance: most that two meshes of one face are apart at most of their vertices
 
 
@@ -176,7 +177,7 @@ def map_of_registration(
 
     Raises
     ------
-    TopologyError : If ``placed`` are not the target's vertices.
+    TopologyError, DataError : If ``placed`` are not the target's vertices, or half of them lie off the source.
 
     Examples
     --------
@@ -189,12 +190,14 @@ def map_of_registration(
             f"The registration has {len(placed)} vertices and its topology {target.vertex_count}; wanted one another's."
         )
     places = _places(source, target, placed, tolerance_mm)
+    if places.is_covered.mean() < _LEAST_COVERED:
+        raise DataError(
+            f"The registration covers {places.is_covered.mean():.0%} of the target's vertices; wanted half of them."
+        )
     return _map(source, target, placed, places, is_moved=True, leave_out=False, with_offset=False)
 
 
-class _Places(NamedTuple):
-    """Where each vertex of the target takes its place on the source, and whether that is its own."""
-
+class _Places(NamedTuple):  # of each vertex of the target on the source
     face: Int[np.ndarray, " vertex"]
     weights: Float[np.ndarray, "vertex 3"]
     distance: Float[np.ndarray, " vertex"]
@@ -209,14 +212,9 @@ def _places(source: Topology, target: Topology, placed: np.ndarray, tolerance_mm
 
 
 def _map(
-    source: Topology,
-    target: Topology,
-    placed: np.ndarray,
-    places: _Places,
-    is_moved: bool,
-    leave_out: bool,
+    source: Topology, target: Topology, placed: np.ndarray, places: _Places, is_moved: bool, leave_out: bool,
     with_offset: bool,
-) -> ResamplingMap:
+) -> ResamplingMap:  # fmt: skip
     corners, weights, distance = source.faces[places.face], places.weights, places.distance
     kept = np.arange(len(placed))
     if leave_out and not places.is_covered.all():
@@ -232,6 +230,7 @@ def _map(
     offset = ((placed - feet) * places.normals).sum(axis=1) if with_offset else None
     seen = feet if offset is None else feet + offset[:, None] * places.normals
     held = places.is_covered[kept]  # what stands on a rim for want of a place says nothing of the motion
+    held |= held.sum() < _FEWEST_HELD  # the callers refuse such a map
     motion = align(seen[kept][held], target.template[held]) if is_moved else Similarity.identity()
     return ResamplingMap(
         source=source,
