@@ -36,7 +36,7 @@ FORMAT, FORMAT_VERSION = "meshdisent.resampling", 1
 TOLERANCE_MM = 3.0
 #: Share of the target's vertices that may lie where the source has no surface before the map is refused.
 MOST_UNCOVERED = 0.01
-_LEAST_COVERED, _FEWEST_HELD = 0.5, 3
+_LEAST_COVERED, _FEWEST_HELD = 0.25, 3
 _SAME_FACE = 1 / 3  # of the tolerance: most that two meshes of one face are apart at most of their vertices
 
 
@@ -177,7 +177,7 @@ def map_of_registration(
 
     Raises
     ------
-    TopologyError, DataError : If ``placed`` are not the target's vertices, or half of them lie off the source.
+    TopologyError, DataError : If ``placed`` are not the target's vertices, or too many of them lie off the source.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def map_of_registration(
     places = _places(source, target, placed, tolerance_mm)
     if places.is_covered.mean() < _LEAST_COVERED:
         raise DataError(
-            f"The registration covers {places.is_covered.mean():.0%} of the target's vertices; wanted half of them."
+            f"The registration covers {places.is_covered.mean():.0%} of the target's vertices; wanted a quarter."
         )
     return _map(source, target, placed, places, is_moved=True, leave_out=False, with_offset=False)
 

@@ -1,6 +1,7 @@
 """A registration as one page: the scan, the template after some of its stages, and how far the last one lies away."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -48,16 +49,15 @@ def registration_sheet(
     scan, result = back.apply(scan), back.apply(vertices)
     matches = target.match(vertices, vertex_normals(vertices, topology.faces))
     far = target.distance(vertices, matches) / motion.scale
-    chosen = np.unique(np.linspace(0, len(stages) - 1, min(len(stages), _STAGES)).astype(int)) if stages else []
-    shown = [stages[k] for k in chosen]
+    shown = [stages[k] for k in sorted(set(np.linspace(0, len(stages) - 1, _STAGES).astype(int).tolist())) if stages]
     limits = (0.0, nice_ceiling(float(np.quantile(far, 0.95))))
     rows = []
     for azimuth in VIEWS.values():
         camera = Camera.facing(np.concatenate([scan, result]), size=_SIZE, azimuth=azimuth)
-        how = {"size": _SIZE, "camera": camera, "backend": backend}
-        row = [render(scan, scan_faces, color=SCAN_COLOR, **how)]
-        row += [render(back.apply(stage.vertices), topology.faces, **how) for stage in shown]
-        rows.append([*row, render(result, topology.faces, values=far, limits=limits, **how)])
+        draw = partial(render, size=_SIZE, camera=camera, backend=backend)
+        row = [draw(scan, scan_faces, color=SCAN_COLOR)]
+        row += [draw(back.apply(stage.vertices), topology.faces) for stage in shown]
+        rows.append([*row, draw(result, topology.faces, values=far, limits=limits)])
     labels = ["scan", *(f"{stage.name} {stage.length_mm:g} mm: {stage.median_mm:.2f} mm" for stage in shown)]
     bar = color_bar(
         limits, round(_SIZE[1] * 1.4), COLORMAP,

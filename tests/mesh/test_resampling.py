@@ -319,5 +319,5 @@ def test_a_map_of_a_registration_says_what_it_does_not_cover(shapes):
     # All behind, and of the ring between, which has no face of the front beside it, what is too far from the rim.
     assert (vertices[:, 2] < -0.01).sum() <= found.coverage.uncovered <= (~on_front).sum()
     behind = Topology(front.template - [0.0, 0.0, 300.0], front.faces)
-    with pytest.raises(DataError, match="covers 0% of the target's vertices; wanted half"):
+    with pytest.raises(DataError, match="covers 0% of the target's vertices; wanted a quarter"):
         map_of_registration(behind, whole, whole.template)
