@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,16 +12,19 @@ from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.files import refuse_existing, writing_folder
 
 if TYPE_CHECKING:
+    from meshdisent.mesh.alignment import Similarity
     from meshdisent.mesh.landmark_files import Points
     from meshdisent.mesh.landmarks import Landmarks
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.mesh.plane_fit import ShapePrior
-    from meshdisent.mesh.registration_result import Registration
+    from meshdisent.mesh.registration import RegistrationConfig
+    from meshdisent.mesh.registration_result import FitRefused, Registration
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.mesh.topology import Topology
 
 _FARTHEST_MM = 15.0
-MILLIMETERS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+#: What was cut out of a larger scan has more left over (hair, teeth, eyes), so most of the template must lie on it.
+_SEEN_OF_FACE, _EXPLAINED_OF_PART = 0.6, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +33,19 @@ class Arguments:
 
     For example: meshdisent register head.ply --topology wsdf-ict --prior wsdf-ict --out registered
 
-    Scans look along +z with +y up; --any-pose tries all turns. A scan that cannot be fitted is named with its residual
-    and left out; the exit code is then 3, and the others are written.
+    Scans look along +z with +y up; --any-pose tries all turns. Of a scan that is much larger than the template, the
+    part that looks like it is cut out first. Every scan gets a picture. One that cannot be fitted is named with its
+    residual and the limit, its picture is called refused-NAME.png; the exit code is then 3, the others are written.
     """
 
     scans: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCAN")]
-    """Meshes (OBJ, PLY, WRL), or points with normals (PLY with nx, ny, nz)."""
+    """Meshes (OBJ, PLY, WRL), or points without faces; their normals (nx, ny, nz) are estimated if there are none."""
     topology: Annotated[str, tyro.conf.arg(metavar="T")]
     """A model, a faces.h5, or a template mesh in mm."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the registered scans and registration.json."""
-    unit: Literal["mm", "cm", "m"] = "mm"
-    """Of the scans."""
+    """Folder for the registered scans, a picture of each, and registration.json."""
+    unit: Literal["mm", "cm", "m"] | None = None
+    """Of the scans; guessed from their size if not given."""
     prior: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Look for a likely face of this model first, then bend; its topology must be T."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
@@ -54,6 +57,14 @@ class Arguments:
     """Scans may be turned any way."""
     scale: bool = False
     """Scans may be of any size."""
+    rims: Literal["none", "openings", "all"] = "openings"
+    """Rims of the scan that are rims of the template: eyes and mouth where it is open there; the outer rim, too."""
+    keep_all: bool = False
+    """Do not cut the face out of a scan that is much larger than the template."""
+    save_map: Annotated[Path | None, tyro.conf.arg(metavar="MAP.NPZ")] = None
+    """Of one SCAN that is itself a topology (a template, in mm): how its scans come to T, for meshdisent resample."""
+    pictures: bool = True
+    """Draw every registration."""
     format: Literal["ply", "obj"] = "ply"
     """File format of the results."""
     overwrite: bool = False
@@ -63,57 +74,144 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
     given = tyro.cli(Arguments, args=arguments, prog="meshdisent register", config=(tyro.conf.FlagCreatePairsOff,))
-    refuse_existing(given.out, given.overwrite)
+    _check(given)
+    fit = _Fitter(given)
+    failed: list[str] = []
+    reports: dict[str, dict[str, Any]] = {}
+    with writing_folder(given.out, given.overwrite) as folder:
+        for path in given.scans:
+            name = path.stem if path.stem not in reports else f"{path.stem}-{len(reports) + 1}"
+            try:
+                reports[name] = fit(path, name, folder)
+            except MeshdisentError as error:
+                failed.append(f"{path}: {' '.join(str(error).split())}")
+                print(f"left out: {failed[-1]}", file=sys.stderr)
+        if not reports and not any(folder.iterdir()):
+            raise DataError(f"No scan could be registered. The first: {failed[0]}")
+        (folder / "registration.json").write_text(
+            json.dumps({**reports, **({"refused": failed} if failed else {})}, indent=2) + "\n", encoding="utf-8"
+        )
+    if not reports:
+        raise DataError(f"No scan could be registered; {given.out} has pictures of why. The first: {failed[0]}")
+    print(f"{given.out}: {len(reports)} scans ({given.format}), pictures and registration.json")
+    return 3 if failed else 0
+
+
+def _check(given: Arguments) -> None:
+    for path in (given.out, given.save_map):
+        if path is not None:
+            refuse_existing(path, given.overwrite)
     if not given.scans:
         raise UsageError("No scan is named; wanted at least one SCAN, a mesh file.")
     if given.landmarks is None and given.template_landmarks is not None:
         raise UsageError("--template-landmarks are the same points as those of --landmarks on the scan; give both.")
-    fit = _fitter(given)
-    meshes: dict[str, Mesh] = {}
-    reports: dict[str, dict[str, Any]] = {}
-    failed: list[str] = []
-    for path in given.scans:
+    if given.save_map is not None and (len(given.scans) > 1 or given.unit not in (None, "mm") or given.scale):
+        raise UsageError(
+            f"--save-map is of one topology, in mm and of its own size; {len(given.scans)} scans, --unit "
+            f"{given.unit or 'mm'}{' and --scale' if given.scale else ''} were given. Name one template."
+        )
+
+
+class _Fitter:
+    """What registers one file after another, and writes its result and its picture."""
+
+    def __init__(self, given: Arguments):
+        from meshdisent.cli.resample import read_topology
+        from meshdisent.mesh.registration import RegistrationConfig
+
+        self.given = given
+        self.topology = read_topology(given.topology)
+        self.prior = prior_of(given.prior, self.topology, given.topology)
+        self.config = RegistrationConfig(with_scale=given.scale, rims=given.rims)
+        self.on_template = None if given.landmarks is None else _on_template(given, self.topology)
+
+    def __call__(self, path: Path, name: str, folder: Path) -> dict[str, Any]:
+        """Register one file; what there is to tell of it."""
+        from meshdisent.mesh.mesh import Mesh
+        from meshdisent.mesh.raw_surface import MILLIMETERS
+        from meshdisent.mesh.registration import register
+        from meshdisent.mesh.registration_result import FitRefused
+
+        raw = Mesh.read(path)
+        unit = self._unit(raw, path)
+        landmarks = None if self.on_template is None else _landmarks_of(path, self.on_template, unit, self.given)
+        target, starts, config, cut = self._face_of(surface_of(raw, MILLIMETERS[unit]), landmarks, path)
         try:
-            mesh, report = fit(path)
-        except MeshdisentError as error:
-            failed.append(f"{path}: {' '.join(str(error).split())}")
-            print(f"left out: {failed[-1]}", file=sys.stderr)
-            continue
-        name = path.stem if path.stem not in meshes else f"{path.stem}-{len(meshes) + 1}"
-        meshes[name], reports[name] = mesh, report
-        residual = report["residual_mm"]
-        print(f"{path}: {residual['median']:.2f} mm from the surface (95 % below {residual['most']:.2f}), "
-              f"{100 * report['seen_share']:.0f} % of the template seen", flush=True)  # fmt: skip
-    if not meshes:
-        raise DataError(f"No scan could be registered. The first: {failed[0]}")
-    with writing_folder(given.out, given.overwrite) as folder:
-        for name, mesh in meshes.items():
-            mesh.write(folder / f"{name}.{given.format}")
-        (folder / "registration.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
-    print(f"{given.out}: {len(meshes)} scans ({given.format}) and registration.json")
-    return 3 if failed else 0
+            found = register(self.topology, target, config, landmarks=landmarks, starts=starts, prior=self.prior)
+        except FitRefused as refused:
+            self._draw(folder / f"refused-{name}.png", target, refused, f"{path.name}: refused", str(refused))
+            raise
+        Mesh(found.in_template_frame, self.topology.faces).write(folder / f"{name}.{self.given.format}")
+        said = _said(found)
+        self._draw(folder / f"{name}.png", target, found, path.name, said)
+        if self.given.save_map is not None:
+            self._save_map(raw, found)
+        print(f"{path}: {said}", flush=True)
+        return {"unit": unit, "cut_share": cut, **report_of(found)}
+
+    def _unit(self, raw: "Mesh", path: Path) -> str:
+        from meshdisent.mesh.raw_surface import guessed_unit
+
+        if self.given.unit is not None or self.given.scale:
+            return self.given.unit or "mm"
+        unit = guessed_unit(raw.vertices, self.topology.template)
+        if unit != "mm":
+            print(f"{path}: taken to be in {unit}, by its size; --unit says otherwise.", file=sys.stderr)
+        return unit
+
+    def _face_of(
+        self, target: "TargetSurface", landmarks: "Landmarks | None", path: Path
+    ) -> tuple["TargetSurface", "list[Similarity] | None", "RegistrationConfig", float]:
+        """The face of a scan, where to start from, within which limits, and the share that was cut off."""
+        from meshdisent.mesh.alignment import align
+        from meshdisent.mesh.pose_search import any_starts
+        from meshdisent.mesh.raw_surface import find_face, is_more_than_a_face
+        from meshdisent.mesh.registration_result import FitLimits
+
+        starts = any_starts(self.topology, target) if self.given.any_pose else None
+        has_pose = landmarks is not None or not (self.given.any_pose or self.given.scale)
+        if self.given.keep_all or not has_pose or not is_more_than_a_face(self.topology, target):
+            return target, starts, self.config, 0.0
+        pose = None
+        if landmarks is not None:
+            pose = align(self.topology.template[landmarks.vertices], landmarks.points, self.given.scale)
+        found = find_face(self.topology, target, pose)
+        print(f"{path}: {found.cut_share:.0%} of it is no part of the template and was cut off.", file=sys.stderr)
+        limits = FitLimits(fewest_seen=_SEEN_OF_FACE, fewest_explained=_EXPLAINED_OF_PART)
+        return found.target, [found.pose], replace(self.config, limits=limits), found.cut_share
+
+    def _draw(
+        self, path: Path, target: "TargetSurface", found: "Registration | FitRefused", title: str, caption: str
+    ) -> None:
+        from meshdisent.show.pictures import write_png
+        from meshdisent.show.registration_sheet import registration_sheet
+
+        if self.given.pictures and found.vertices is not None:
+            page = registration_sheet(
+                target, self.topology, found.stages, found.vertices, found.motion, title=title, caption=caption
+            )
+            write_png(path, page)
+
+    def _save_map(self, raw: "Mesh", found: "Registration") -> None:
+        from meshdisent.mesh.resampling import map_of_registration, save_map
+        from meshdisent.mesh.topology import Topology
+
+        assert self.given.save_map is not None
+        made = map_of_registration(Topology(raw.vertices, raw.faces), self.topology, found.vertices)
+        save_map(made, self.given.save_map, self.given.overwrite)
+        print(
+            f"{self.given.save_map}: {made.coverage.vertices - made.coverage.uncovered} of {made.coverage.vertices} "
+            f"vertices have a place on {made.source.topology_hash}, {made.coverage.mean_mm:.2f} mm from it on average\n"
+            f"next: meshdisent resample FACES.H5 --map {self.given.save_map} --out NEW.H5"
+        )
 
 
-def _fitter(given: Arguments) -> Callable[[Path], tuple["Mesh", dict[str, Any]]]:
-    """What registers one file: its result as a mesh in the template's frame, and what to tell of it."""
-    from meshdisent.cli.resample import read_topology
-    from meshdisent.mesh.mesh import Mesh
-    from meshdisent.mesh.pose_search import any_starts
-    from meshdisent.mesh.registration import RegistrationConfig, register
-
-    topology = read_topology(given.topology)
-    prior = prior_of(given.prior, topology, given.topology)
-    config = RegistrationConfig(with_scale=given.scale)
-    on_template = None if given.landmarks is None else _on_template(given, topology)
-
-    def fit(path: Path) -> tuple[Mesh, dict[str, Any]]:
-        target = surface_of(Mesh.read(path), MILLIMETERS[given.unit])
-        starts = any_starts(topology, target) if given.any_pose else None
-        landmarks = None if on_template is None else _landmarks_of(path, on_template, given)
-        found = register(topology, target, config, landmarks=landmarks, starts=starts, prior=prior)
-        return Mesh(found.in_template_frame, topology.faces), report_of(found)
-
-    return fit
+def _said(found: "Registration") -> str:
+    residual = found.residual
+    return (
+        f"{residual.median_mm:.2f} mm from the surface (95 % below {residual.most_mm:.2f}), "
+        f"{100 * found.seen_share:.0f} % of the template seen"
+    )
 
 
 def _on_template(given: Arguments, topology: "Topology") -> dict[str, int]:
@@ -143,11 +241,12 @@ def _template_rows(path: Path, topology: "Topology") -> dict[str, int]:
     return dict(zip(points, rows.tolist(), strict=True))
 
 
-def _landmarks_of(scan: Path, on_template: dict[str, int], given: Arguments) -> "Landmarks":
+def _landmarks_of(scan: Path, on_template: dict[str, int], unit: str, given: Arguments) -> "Landmarks":
     """The landmarks of one scan that the template has, too."""
     from meshdisent.mesh.landmark_files import READERS, read_landmark_file
     from meshdisent.mesh.landmark_sets import check_names
     from meshdisent.mesh.landmarks import Landmarks
+    from meshdisent.mesh.raw_surface import MILLIMETERS
 
     assert given.landmarks is not None
     path = given.landmarks
@@ -161,7 +260,7 @@ def _landmarks_of(scan: Path, on_template: dict[str, int], given: Arguments) -> 
     points = _in_space(read_landmark_file(path), path)
     if given.template_landmarks is None:
         check_names(points, on_template, str(path))
-    return Landmarks.named(on_template, {name: MILLIMETERS[given.unit] * place for name, place in points.items()})
+    return Landmarks.named(on_template, {name: MILLIMETERS[unit] * place for name, place in points.items()})
 
 
 def _in_space(points: "Points", path: Path) -> "Points":
@@ -189,28 +288,27 @@ def prior_of(name: str | None, topology: "Topology", where: str) -> "ShapePrior 
 
 
 def surface_of(mesh: "Mesh", millimeters: float) -> "TargetSurface":
-    """The surface of a raw scan in mm: of its triangles, or of its points where it has normals instead.
+    """The surface of a raw scan in mm: of its triangles, or of its points, whose normals are estimated if need be.
 
     Raises
     ------
-    DataError : If it has neither.
+    DataError : If there are too few points.
     """
     import numpy as np
 
+    from meshdisent.mesh.raw_surface import estimated_normals
     from meshdisent.mesh.target_surface import TargetSurface
 
+    points = mesh.vertices * millimeters
     if mesh.face_count:
-        return TargetSurface.of_mesh(mesh.vertices * millimeters, mesh.faces)
+        return TargetSurface.of_mesh(points, mesh.faces)
     names = ("nx", "ny", "nz")
     if not all(name in mesh.vertex_attributes for name in names):
-        raise DataError(
-            f"The scan has {mesh.vertex_count} points, no faces and no normals; wanted faces, or normals as nx, ny, nz."
-        )
+        return TargetSurface.of_points(points, estimated_normals(points))
     normals = np.stack([np.asarray(mesh.vertex_attributes[name], np.float64) for name in names], 1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     has_normal = length[:, 0] > 0
-    points, unit = mesh.vertices[has_normal] * millimeters, (normals / np.maximum(length, 1e-12))[has_normal]
-    return TargetSurface.of_points(points, unit)
+    return TargetSurface.of_points(points[has_normal], (normals / np.maximum(length, 1e-12))[has_normal])
 
 
 def report_of(found: "Registration") -> dict[str, Any]:

@@ -23,12 +23,13 @@ from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
 _SAMPLES = 1000  # points of each surface that a round looks at
+_FIRST_SAMPLES, _FIRST_POINTS = 300, 2000  # the same while many starts are told apart, and points that are there at all
 _TRUSTED = 0.8  # share of the good pairs of each surface that a round follows
 _NORMAL_MM = 30.0  # how many mm count as much as one radian between normals
 _CAP_MM = 25.0  # a point without a partner counts as so far away
 _ALIKE = 0.5  # cosine between the normals of two that may be partners
 _POINT_WEIGHT = 0.05
-_FIRST_ROUNDS, _LAST_ROUNDS, _FINALISTS = 12, 40, 3
+_FIRST_ROUNDS, _LAST_ROUNDS, _FINALISTS, _MANY = 12, 40, 3, 20
 _STILL_MM = 1e-2
 _YAWS, _FACING = (-40.0, -20.0, 0.0, 20.0, 40.0), 0.2
 
@@ -60,7 +61,11 @@ def any_starts(topology: Topology, target: TargetSurface) -> list[Similarity]:
 
 
 def search_pose(
-    topology: Topology, target: TargetSurface, starts: Sequence[Similarity], with_scale: bool = False
+    topology: Topology,
+    target: TargetSurface,
+    starts: Sequence[Similarity],
+    with_scale: bool = False,
+    is_partial: bool = False,
 ) -> tuple[Similarity, float]:
     """Find the motion of the template that leaves the least distance.
 
@@ -69,6 +74,8 @@ def search_pose(
     topology, target : Both in mm.
     starts : Poses to begin with.
     with_scale : Look for a scale too.
+    is_partial : The template is a part of the target, such as a face among shoulders: points of the target that are far
+        from it do not draw it.
 
     Returns
     -------
@@ -77,8 +84,11 @@ def search_pose(
     """
     if not starts:
         raise DataError("The search for a pose got no start; wanted at least one, such as Similarity.identity().")
-    both = _Both.of(topology, target)
-    first = sorted((both.follow(start, False, _FIRST_ROUNDS) for start in starts), key=lambda found: found[1])
+    both = _Both.of(topology, target, is_partial=is_partial)
+    few = (
+        _Both.of(topology, _thinned(target), _FIRST_SAMPLES, _FIRST_POINTS, is_partial) if len(starts) > _MANY else both
+    )
+    first = sorted((few.follow(start, False, _FIRST_ROUNDS) for start in starts), key=lambda found: found[1])
     return min(
         (both.follow(motion, with_scale, _LAST_ROUNDS) for motion, _ in first[:_FINALISTS]), key=lambda found: found[1]
     )
@@ -100,13 +110,22 @@ class _Both:
     other: np.ndarray
     tree: cKDTree  # of positions and directions
     target: TargetSurface
+    is_partial: bool
 
     @classmethod
-    def of(cls, topology: Topology, target: TargetSurface) -> "_Both":
+    def of(
+        cls,
+        topology: Topology,
+        target: TargetSurface,
+        samples: int = _SAMPLES,
+        most: int | None = None,
+        is_partial: bool = False,
+    ) -> "_Both":
         used = np.unique(topology.faces)
+        used = used if most is None else used[_some(len(used), most)]
         points = topology.template[used]
         normals = vertex_normals(topology.template, topology.faces)[used]
-        own, other = _some(len(points)), _some(len(target.points))
+        own, other = _some(len(points), samples), _some(len(target.points), samples)
         return cls(
             points,
             normals,
@@ -115,6 +134,7 @@ class _Both:
             other,
             cKDTree(np.hstack([points, _NORMAL_MM * normals])),
             target,
+            is_partial,
         )
 
     def pairs(self, motion: Similarity) -> tuple[np.ndarray, Planes, float]:
@@ -132,6 +152,8 @@ class _Both:
         agreement = np.concatenate([(self.normals[found] * their_normals).sum(axis=1), matches.agreement])
         is_good = (agreement > _ALIKE) & ~np.concatenate([self.is_border[found], matches.is_beyond])
         both = np.sqrt(distance**2 + _NORMAL_MM**2 * (2 - 2 * np.minimum(agreement, 1.0)))
+        if self.is_partial:
+            is_good[: len(theirs)] &= both[: len(theirs)] <= _CAP_MM
         weights = np.zeros(len(moving))
         for part in (slice(0, len(theirs)), slice(len(theirs), None)):
             good = is_good[part]
@@ -154,5 +176,11 @@ class _Both:
         return motion, self.pairs(motion)[2]
 
 
-def _some(count: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, _SAMPLES)).astype(np.int64)
+def _thinned(target: TargetSurface) -> TargetSurface:
+    """Some of its points: far from the right pose a search in space and direction looks at nearly all of them."""
+    chosen = _some(len(target.points), _FIRST_POINTS)
+    return TargetSurface(target.points[chosen], target.normals[chosen], target.is_border[chosen])
+
+
+def _some(count: int, samples: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, samples)).astype(np.int64)

@@ -15,6 +15,7 @@ median (Geman and McClure 1987). Vertices without a match move with their neighb
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
 from meshdisent.mesh.pose_search import frontal_starts, search_pose
 from meshdisent.mesh.registration_result import (
     FitLimits,
+    FitRefused,
     Registration,
     Stage,
     check_fit,
@@ -33,6 +35,7 @@ from meshdisent.mesh.registration_result import (
     residual_of,
     turned_share,
 )
+from meshdisent.mesh.rims import Rims
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.thin_plate import Pulls, ThinPlate
 from meshdisent.mesh.topology import Topology
@@ -41,6 +44,7 @@ _PATCH_MM2 = 25.0  # of surface that counts as one independent measurement besid
 _GATES_MM = (3.0, 25.0)  # bounds of the distance at which a match no longer counts
 _GATE_FACTOR = 5.0  # of the median distance
 _EXPLAINED = 4000  # points of the target that are asked whether the template explains them
+_RIM_ROUNDS, _RIM_LENGTH_MM = 2, 25.0
 _SIGMA_FACTOR, _LEAST_SIGMA_MM = 3.0, 0.3
 
 
@@ -60,6 +64,9 @@ class RegistrationConfig:
     least_agreement : Cosine between normals below which a match does not count.
     seen_mm : A vertex is seen if it lies at most so far from the target, mm of the template.
     landmark_mm2 : Area of surface that one landmark is worth.
+    rims : Which rims of the template lie on rims of the scan (:mod:`~meshdisent.mesh.rims`): ``openings`` (eyes and
+        mouth, where the scan is open, too), ``all`` (the scan was cut along the template's outer rim as well), or
+        ``none``, for depth maps, which end where the camera sees no further. The template is bent to them first.
     limits : Beyond which the fit has failed.
     """
 
@@ -73,6 +80,7 @@ class RegistrationConfig:
     least_agreement: float = 0.5
     seen_mm: float = 2.0
     landmark_mm2: float = 100.0
+    rims: Literal["none", "openings", "all"] = "none"
     limits: FitLimits = field(default_factory=FitLimits)
 
     def __post_init__(self) -> None:
@@ -85,6 +93,8 @@ class RegistrationConfig:
                 f"A registration got rounds {self.rounds}, point_weight {self.point_weight}, normal_mm "
                 f"{self.normal_mm}, seen_mm {self.seen_mm}; wanted rounds >= 1, normal_mm >= 0, the others above 0."
             )
+        if self.rims not in ("none", "openings", "all"):
+            raise RecipeError(f"A registration got rims {self.rims!r}; wanted none, openings or all.")
 
 
 def register(
@@ -115,8 +125,8 @@ def register(
 
     Raises
     ------
-    DataError : If the fit failed (too little seen, too far away, folded), with the number and its limit; or if
-        landmarks or prior are not of the topology.
+    FitRefused : If the fit failed (too little seen, too far away, folded), with the number and its limit.
+    DataError : If landmarks or prior are not of the topology.
 
     Examples
     --------
@@ -134,10 +144,17 @@ def register(
     else:
         motion = align(mean.template[landmarks.vertices], landmarks.points, config.with_scale)
     fit = _Fit(mean, target, config, landmarks, motion)
-    if prior is not None:
-        fit.within(prior)
-    fit.bend(config.lengths_mm if prior is None else config.lengths_after_prior_mm)
-    return fit.result()
+    try:
+        if prior is not None:
+            fit.within(prior)
+        else:
+            fit.open()
+        fit.bend(config.lengths_mm if prior is None else config.lengths_after_prior_mm)
+        return fit.result()
+    except FitRefused as refused:
+        refused.stages, refused.motion = tuple(fit.stages), fit.motion
+        refused.vertices = fit.motion.apply(fit.shape)
+        raise
 
 
 def _check(topology: Topology, landmarks: Landmarks | None, prior: ShapePrior | None) -> None:
@@ -169,6 +186,7 @@ class _Fit:
         self.expected = self.shape = topology.template
         self.gate = _GATES_MM[1]
         self.stages: list[Stage] = []
+        self.rims = None if config.rims == "none" else Rims(topology, target, motion, config.rims == "all")
 
     def within(self, prior: ShapePrior) -> None:
         """Fit the shape inside a linear model, less noise in each stage."""
@@ -182,6 +200,15 @@ class _Fit:
                 self.shape = prior.shape(weights)
             self._close("prior", noise)
         self.expected = self.shape
+
+    def open(self) -> None:
+        """Bend the template to the rims alone: a mouth that is open is too far from one that is not."""
+        if self.rims is None or not self.rims.count:
+            return
+        nothing = Planes(self.shape, np.zeros_like(self.shape), np.zeros(len(self.shape)), 0.0)
+        for _ in range(_RIM_ROUNDS):
+            still = np.zeros_like(self.shape)
+            self.shape = self.shape + self.plate.solve(self.shape, still, nothing, _RIM_LENGTH_MM, self._pulls())
 
     def bend(self, lengths_mm: Sequence[float]) -> None:
         """Let the shape bend, softer in each stage, which bends what the stage before has left."""
@@ -237,7 +264,8 @@ class _Fit:
         distance = matches.distance / motion.scale
         is_good &= distance <= self.gate
         if not is_good.any():
-            check_stiff(Stage(name="matching", length_mm=self.gate, median_mm=np.inf, matched=0.0), config.limits)
+            nothing = Stage(name="matching", length_mm=self.gate, median_mm=np.inf, matched=0.0, vertices=placed)
+            check_stiff(nothing, config.limits)
         along = np.abs(((points - self.shape) * planes).sum(axis=1))
         self.gate = float(np.clip(_GATE_FACTOR * np.median(distance[is_good]), *self._gates()))
         sigma = max(_SIGMA_FACTOR * float(np.median(along[is_good])), _LEAST_SIGMA_MM)
@@ -248,12 +276,13 @@ class _Fit:
         return least, max(least, _GATES_MM[1])
 
     def _pulls(self) -> Pulls | None:
+        pulls = None if self.rims is None else self.rims.pulls(self.shape, self.motion)
         if self.landmarks is None:
-            return None
-        points, weights = np.zeros_like(self.shape), np.zeros(len(self.shape))
-        points[self.landmarks.vertices] = self.motion.inverse().apply(self.landmarks.points)
-        weights[self.landmarks.vertices] = self.config.landmark_mm2
-        return Pulls(points, weights)
+            return pulls
+        pulls = pulls or Pulls(np.zeros_like(self.shape), np.zeros(len(self.shape)))
+        pulls.points[self.landmarks.vertices] = self.motion.inverse().apply(self.landmarks.points)
+        pulls.weights[self.landmarks.vertices] = self.config.landmark_mm2
+        return pulls
 
     def _with_landmarks(self, planes: Planes) -> Planes:
         """A landmark is a match of its own vertex, whatever is nearest."""
@@ -271,7 +300,13 @@ class _Fit:
         planes = self._planes()
         matched = planes.weights > 0
         along = np.abs(((planes.points - self.shape) * planes.normals).sum(axis=1))[matched]
-        stage = Stage(name=name, length_mm=length, median_mm=float(np.median(along)), matched=self._share(matched))
+        stage = Stage(
+            name=name,
+            length_mm=length,
+            median_mm=float(np.median(along)),
+            matched=self._share(matched),
+            vertices=self.motion.apply(self.shape),
+        )
         if not self.stages:
             check_stiff(stage, self.config.limits)
         self.stages.append(stage)

@@ -36,6 +36,7 @@ FORMAT, FORMAT_VERSION = "meshdisent.resampling", 1
 TOLERANCE_MM = 3.0
 #: Share of the target's vertices that may lie where the source has no surface before the map is refused.
 MOST_UNCOVERED = 0.01
+_LEAST_COVERED, _FEWEST_HELD = 0.25, 3
 _SAME_FACE = 1 / 3  # of the tolerance: most that two meshes of one face are apart at most of their vertices
 
 
@@ -152,28 +153,85 @@ def resampling_map(
     if not tolerance_mm > 0:
         raise DataError(f"The tolerance is {tolerance_mm:g} mm; wanted more than 0, such as {TOLERANCE_MM:g}.")
     placed, is_moved = brought_onto(source, target, landmarks)
-    face, weights, distance, normals, is_turned = _closest_alike(placed, target, source)
-    corners = source.faces[face]
-    is_beyond = on_border(source, face, weights) & (distance > tolerance_mm / 4)
-    is_covered = (distance <= tolerance_mm) & ~is_turned & ~is_beyond
+    places = _places(source, target, placed, tolerance_mm)
     if landmarks is None:
-        _refuse_different_faces(distance[~on_border(source, face, weights)], tolerance_mm)
+        _refuse_different_faces(places.distance[~on_border(source, places.face, places.weights)], tolerance_mm)
+    found = _map(source, target, placed, places, is_moved, leave_out, with_offset)
+    coverage = found.coverage
+    if coverage.uncovered > MOST_UNCOVERED * len(placed) and not leave_out:
+        raise _refusal(coverage, tolerance_mm, landmarks is not None)
+    return found
+
+
+def map_of_registration(
+    source: Topology, target: Topology, placed: Float[np.ndarray, "vertex 3"], tolerance_mm: float = TOLERANCE_MM
+) -> ResamplingMap:
+    """The map from a registration of the target's template to the source's, which may be two different faces.
+
+    Parameters
+    ----------
+    source, target : Topologies with templates in mm.
+    placed : (V, 3) The target's vertices where they lie on the source's template, as
+        :func:`~meshdisent.mesh.registration.register` gives them.
+    tolerance_mm : Farther than this a vertex counts as not covered; it stands on its nearest place.
+
+    Raises
+    ------
+    TopologyError, DataError : If ``placed`` are not the target's vertices, or too many of them lie off the source.
+
+    Examples
+    --------
+    >>> topology = scans.topology
+    >>> map_of_registration(topology, topology, topology.template).coverage.uncovered
+    0
+    """
+    if placed.shape != target.template.shape:
+        raise TopologyError(
+            f"The registration has {len(placed)} vertices and its topology {target.vertex_count}; wanted one another's."
+        )
+    places = _places(source, target, placed, tolerance_mm)
+    if places.is_covered.mean() < _LEAST_COVERED:
+        raise DataError(
+            f"The registration covers {places.is_covered.mean():.0%} of the target's vertices; wanted a quarter."
+        )
+    return _map(source, target, placed, places, is_moved=True, leave_out=False, with_offset=False)
+
+
+class _Places(NamedTuple):  # of each vertex of the target on the source
+    face: Int[np.ndarray, " vertex"]
+    weights: Float[np.ndarray, "vertex 3"]
+    distance: Float[np.ndarray, " vertex"]
+    normals: Float[np.ndarray, "vertex 3"]
+    is_covered: Bool[np.ndarray, " vertex"]
+
+
+def _places(source: Topology, target: Topology, placed: np.ndarray, tolerance_mm: float) -> _Places:
+    face, weights, distance, normals, is_turned = _closest_alike(placed, target, source)
+    is_beyond = on_border(source, face, weights) & (distance > tolerance_mm / 4)
+    return _Places(face, weights, distance, normals, (distance <= tolerance_mm) & ~is_turned & ~is_beyond)
+
+
+def _map(
+    source: Topology, target: Topology, placed: np.ndarray, places: _Places, is_moved: bool, leave_out: bool,
+    with_offset: bool,
+) -> ResamplingMap:  # fmt: skip
+    corners, weights, distance = source.faces[places.face], places.weights, places.distance
     kept = np.arange(len(placed))
-    if leave_out and not is_covered.all():
-        target, kept = _cropped(target, is_covered)
+    if leave_out and not places.is_covered.all():
+        target, kept = _cropped(target, places.is_covered)
     coverage = Coverage(
         mean_mm=float(distance[kept].mean()),
         most_mm=float(np.quantile(distance[kept], 0.95)),
         worst_mm=float(distance[kept].max()),
-        uncovered=int((~is_covered).sum()),
+        uncovered=int((~places.is_covered).sum()),
         vertices=len(placed),
     )
-    if coverage.uncovered > MOST_UNCOVERED * len(placed) and not leave_out:
-        raise _refusal(coverage, tolerance_mm, landmarks is not None)
     feet = _mixed(source.template, corners, weights)
-    offset = ((placed - feet) * normals).sum(axis=1) if with_offset else None
-    seen = feet if offset is None else feet + offset[:, None] * normals
-    motion = align(seen[kept], target.template) if is_moved else Similarity.identity()
+    offset = ((placed - feet) * places.normals).sum(axis=1) if with_offset else None
+    seen = feet if offset is None else feet + offset[:, None] * places.normals
+    held = places.is_covered[kept]  # what stands on a rim for want of a place says nothing of the motion
+    held |= held.sum() < _FEWEST_HELD  # the callers refuse such a map
+    motion = align(seen[kept][held], target.template[held]) if is_moved else Similarity.identity()
     return ResamplingMap(
         source=source,
         target=target,

@@ -8,7 +8,9 @@ import trimesh
 
 from meshdisent.cli.main import main
 from meshdisent.data.synthetic import SyntheticHead, synthetic_dataset
+from meshdisent.mesh.alignment import align
 from meshdisent.mesh.mesh import Mesh
+from meshdisent.mesh.resampling import read_map
 from meshdisent.morphable.linear import LinearModel
 from meshdisent.morphable.shape_prior import shape_prior
 
@@ -40,16 +42,19 @@ def test_a_raw_scan_becomes_a_scan_of_the_topology(head, template, tmp_path, cap
     shift = np.array([30.0, -20.0, 100.0])
     Mesh((vertices + shift) / 10, faces).write(tmp_path / "anna.obj")
     out = tmp_path / "out"
-    command = ["register", str(tmp_path / "anna.obj"), "--topology", str(template), "--unit", "cm", "--out", str(out)]
+    command = ["register", str(tmp_path / "anna.obj"), "--topology", str(template), "--out", str(out)]
     assert main(command) == 0
-    assert "mm from the surface" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "mm from the surface" in said.out
+    assert "anna.obj: taken to be in cm, by its size; --unit says otherwise." in said.err
+    assert sorted(file.name for file in out.iterdir()) == ["anna.ply", "anna.png", "registration.json"]
     found = Mesh.read(out / "anna.ply")
     assert np.array_equal(found.faces, head.topology.faces)
     # In the template's frame, so the place of the scan does not matter.
     assert np.linalg.norm(found.vertices - face, axis=1).mean() < 3.0
     report = json.loads((out / "registration.json").read_text())["anna"]
     assert report["residual_mm"]["median"] < 0.3
-    assert report["scale"] == 1.0
+    assert (report["unit"], report["cut_share"], report["scale"]) == ("cm", 0.0, 1.0)
     assert np.abs(np.array(report["translation_mm"]) - shift).max() < 15
     assert main(command) == 2
 
@@ -78,16 +83,52 @@ def test_what_is_no_face_is_told_and_not_written(head, template, tmp_path, capsy
     said = capsys.readouterr()
     assert "left out:" in said.err
     assert "box.ply" in said.err
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["anna.ply", "registration.json"]
-    assert main(["register", str(tmp_path / "box.ply"), "--topology", str(template), "--out", str(tmp_path / "x")]) == 3
+    written = ["anna.ply", "anna.png", "refused-box.png", "registration.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == written
+    report = json.loads((tmp_path / "out" / "registration.json").read_text())
+    assert list(report) == ["anna", "refused"]
+    assert "wanted" in report["refused"][0]
+    out = tmp_path / "x"
+    assert main(["register", str(tmp_path / "box.ply"), "--topology", str(template), "--out", str(out)]) == 3
+    assert "has pictures of why" in capsys.readouterr().err
+    assert sorted(file.name for file in out.iterdir()) == ["refused-box.png", "registration.json"]
+
+
+def test_points_alone_are_enough_and_too_few_are_told(head, template, tmp_path, capsys):
+    face, vertices, _ = raw_scan(head, seed=3)
+    Mesh(vertices).write(tmp_path / "cloud.ply")
+    command = ["register", str(tmp_path / "cloud.ply"), "--topology", str(template), "--rims", "none", "--no-pictures"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert np.linalg.norm(Mesh.read(tmp_path / "out" / "cloud.ply").vertices - face, axis=1).mean() < 3.5
+    assert not (tmp_path / "out" / "cloud.png").exists()
+    Mesh(vertices[:9]).write(tmp_path / "few.ply")
+    capsys.readouterr()
+    assert main(["register", str(tmp_path / "few.ply"), "--topology", str(template), "--out", str(tmp_path / "x")]) == 3
+    assert "has 9 points and no faces; wanted more than 16" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
-def test_points_without_faces_need_normals(template, tmp_path, capsys):
-    Mesh(np.random.default_rng(0).normal(size=(50, 3))).write(tmp_path / "cloud.ply")
-    command = ["register", str(tmp_path / "cloud.ply"), "--topology", str(template), "--out", str(tmp_path / "out")]
-    assert main(command) == 3
-    assert "no faces and no normals" in capsys.readouterr().err
+def test_a_map_between_two_topologies_is_saved_and_replayed(head, template, tmp_path, capsys):
+    """Templates are two people on two meshes; the map is found once, on them, and serves everybody's scans."""
+    other, out, path = SyntheticHead(1500), tmp_path / "out", tmp_path / "map.npz"
+    small = tmp_path / "small.ply"
+    somebody = other.neutral(0.5 * np.random.default_rng(5).standard_normal(other.identity_size))
+    Mesh(somebody, other.topology.faces).write(small)
+    command = ["register", str(small), "--topology", str(template), "--save-map", str(path), "--no-pictures"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert "next: meshdisent resample FACES.H5 --map" in capsys.readouterr().out
+    made = read_map(path)
+    assert made.source.topology_hash == other.topology.topology_hash
+    assert made.target.topology_hash == head.topology.topology_hash
+    identity = 0.5 * np.random.default_rng(6).standard_normal(head.identity_size)
+    replayed = made.apply(other.neutral(identity)[None])[0]
+    truth = head.neutral(identity)
+    assert np.linalg.norm(align(replayed, truth).apply(replayed) - truth, axis=1).mean() < 3.0
+    assert main([*command, "--out", str(tmp_path / "again")]) == 2
+    both = ["register", str(small), str(small), "--topology", str(template), "--save-map", str(tmp_path / "m.npz")]
+    capsys.readouterr()
+    assert main([*both, "--out", str(tmp_path / "x")]) == 2
+    assert "--save-map is of one topology, in mm and of its own size; 2 scans" in capsys.readouterr().err
 
 
 def test_the_prior_of_a_linear_model_is_its_own():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from meshdisent.errors import DataError, TopologyError, UsageError
-from meshdisent.mesh.resampling import read_map, resampling_map, save_map
+from meshdisent.mesh.resampling import map_of_registration, read_map, resampling_map, save_map
 from meshdisent.mesh.template_fit import LandmarkPairs, brought_onto, on_border, read_landmarks
 from meshdisent.mesh.topology import Topology
 
@@ -295,3 +295,29 @@ def test_tables_of_landmarks_that_cannot_be_are_refused(shapes, tmp_path, conten
         (tmp_path / "pairs.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         read_landmarks(tmp_path / "pairs.csv", egg(shapes, 2), egg(shapes, 1))
+
+
+def test_a_registration_that_is_no_registration_of_the_target_is_refused(shapes):
+    vertices, faces = shapes.sphere(2)
+    source = Topology(80 * vertices, faces)
+    target = Topology(80 * shapes.sphere(1)[0], shapes.sphere(1)[1])
+    with pytest.raises(TopologyError, match="162 vertices and its topology 42"):
+        map_of_registration(source, target, source.template)
+
+
+def test_a_map_of_a_registration_says_what_it_does_not_cover(shapes):
+    vertices, faces = shapes.sphere(3)
+    whole = Topology(80 * vertices, faces)
+    kept = faces[(vertices[:, 2] > 0)[faces].all(axis=1)]
+    used, numbered = np.unique(kept, return_inverse=True)
+    front = Topology(80 * vertices[used], numbered.reshape(-1, 3))
+    found = map_of_registration(front, whole, whole.template)
+    on_front = vertices[:, 2] > 1e-9
+    rows = np.searchsorted(used, np.flatnonzero(on_front))  # where vertices of the whole stand among the front's
+    np.testing.assert_allclose(found.apply(front.template[None])[0][on_front], front.template[rows], atol=1e-6)
+    np.testing.assert_allclose(found.motion.translation, 0.0, atol=1e-6)
+    # All behind, and of the ring between, which has no face of the front beside it, what is too far from the rim.
+    assert (vertices[:, 2] < -0.01).sum() <= found.coverage.uncovered <= (~on_front).sum()
+    behind = Topology(front.template - [0.0, 0.0, 300.0], front.faces)
+    with pytest.raises(DataError, match="covers 0% of the target's vertices; wanted a quarter"):
+        map_of_registration(behind, whole, whole.template)

@@ -1,0 +1,89 @@
+"""Rims of openings: found as closed lines, laid along each other, told from holes."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from meshdisent.mesh.alignment import Similarity
+from meshdisent.mesh.rims import PULL_MM2, Rims, closed_borders
+from meshdisent.mesh.target_surface import TargetSurface
+from meshdisent.mesh.topology import Topology
+
+HERE = Similarity.identity()
+
+
+def sheet(openings, size=40, step=3.0, shift=0.0):
+    """A flat sheet, 120 mm wide, without the triangles inside ellipses (x, y, half width, half height)."""
+    x, y = np.meshgrid(np.arange(size + 1) * step, np.arange(size + 1) * step)
+    vertices = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
+    corner = (np.arange(size)[:, None] * (size + 1) + np.arange(size)).ravel()
+    first = np.stack([corner, corner + 1, corner + size + 2], axis=1)
+    second = np.stack([corner, corner + size + 2, corner + size + 1], axis=1)
+    faces = np.concatenate([first, second])
+    middle = vertices[faces].mean(axis=1)
+    inside = np.zeros(len(faces), dtype=bool)
+    for cx, cy, half_x, half_y in openings:
+        inside |= ((middle[:, 0] - cx) / half_x) ** 2 + ((middle[:, 1] - cy) / half_y) ** 2 < 1
+    used, numbered = np.unique(faces[~inside], return_inverse=True)
+    return Topology(vertices[used] + [shift, 0.0, 0.0], numbered.reshape(-1, 3))
+
+
+def test_borders_that_meet_in_a_vertex_are_two_loops():
+    corner = sheet([], size=4)
+    keep = np.ones(len(corner.faces), dtype=bool)
+    for cell in (5, 10):  # cells (1, 1) and (2, 2) share one corner
+        keep[[cell, cell + 16]] = False
+    loops = closed_borders(corner.faces[keep])
+    assert sorted(len(loop) for loop in loops) == [4, 4, 16]
+    half = {tuple(edge) for loop in loops for edge in zip(loop, np.roll(loop, -1), strict=True)}
+    assert len(half) == 24
+
+
+def test_an_opening_that_moved_and_widened_is_followed_all_around():
+    template = sheet([(60.0, 60.0, 24.0, 9.0)])
+    truth = template.template.copy()
+    rim = min(closed_borders(template.faces), key=len)
+    center = template.template[rim].mean(axis=0)
+    truth[rim] = center + (template.template[rim] - center) * [1.0, 1.8, 1.0] + [3.0, -6.0, 0.0]
+    target = TargetSurface.of_mesh(truth, template.faces)
+    motion = Similarity(1.0, Rotation.from_euler("xyz", [0.4, 2.0, 1.0]).as_matrix(), np.array([100.0, 5, 7]))
+    placed = TargetSurface.of_mesh(motion.apply(truth), template.faces)
+    for surface, way in ((target, HERE), (placed, motion)):
+        rims = Rims(template, surface, way, with_outer=False)
+        pulls = rims.pulls(template.template, way)
+        assert rims.count == 1
+        assert np.array_equal(np.flatnonzero(pulls.weights), np.sort(rim))
+        assert set(pulls.weights[rim]) == {PULL_MM2}
+        assert np.linalg.norm(pulls.points[rim] - truth[rim], axis=1).mean() < 2.0
+
+
+def test_a_hole_is_no_opening():
+    template = sheet([(60.0, 60.0, 24.0, 9.0)])
+    small, far = sheet([(60.0, 60.0, 6.0, 6.0)]), sheet([(20.0, 100.0, 24.0, 9.0)])
+    for other in (small, far):
+        rims = Rims(template, TargetSurface.of_mesh(other.template, other.faces), HERE, with_outer=False)
+        assert rims.count == 0
+        assert rims.pulls(template.template, HERE) is None
+
+
+def test_the_outer_rim_is_followed_across_but_not_along():
+    template, target = sheet([]), sheet([], shift=4.0)
+    surface = TargetSurface.of_mesh(target.template, target.faces)
+    assert Rims(template, surface, HERE, with_outer=False).count == 0
+    pulls = Rims(template, surface, HERE, with_outer=True).pulls(template.template, HERE)
+    left = np.flatnonzero((template.template[:, 0] == 0) & (np.abs(template.template[:, 1] - 60) < 30))
+    top = np.flatnonzero((template.template[:, 1] == 120) & (np.abs(template.template[:, 0] - 60) < 30))
+    np.testing.assert_allclose(pulls.points[left], template.template[left] + [4.0, 0, 0], atol=0.4)
+    np.testing.assert_allclose(pulls.points[top], template.template[top], atol=0.4)
+
+
+def test_points_without_faces_have_no_rims():
+    template = sheet([(60.0, 60.0, 24.0, 9.0)])
+    cloud = TargetSurface.of_points(template.template, np.tile([0.0, 0.0, 1.0], (template.vertex_count, 1)))
+    assert Rims(template, cloud, HERE, with_outer=True).count == 0
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_every_border_half_edge_is_walked_once(loops):
+    openings = [(30.0, 30.0, 12.0, 12.0), (90.0, 90.0, 12.0, 12.0)][:loops]
+    assert len(closed_borders(sheet(openings).faces)) == loops + 1
