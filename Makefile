@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long fuzz docs clean
+.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long fuzz lock docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,6 +65,11 @@ bench-long: .venv/installed
 # Minutes; ARGS="--only ply --files 2000 --seed 7" reads others. Files that end otherwise than they should are kept.
 fuzz: .venv/installed-test
 	$(BIN)/python tests/fuzz/harness.py $(ARGS)
+
+# Needs the package index; run it when constraints.txt has changed.
+lock: .venv/installed-test
+	$(PIP) install --quiet uv
+	PATH="$(BIN):$$PATH" $(BIN)/python tests/locked/lock.py
 
 docs: .venv/installed-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
