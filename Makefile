@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long fuzz lock docs clean
+.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long fuzz smoke lock docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make accuracy     the table on ICT-300: make accuracy RAW=folder-of-scans OUT=folder (minutes)'
 	@echo 'make compare      all rows of the comparison, hours, goes on where it stopped: make compare RAW=... OUT=... ARGS=--list'
 	@echo 'make bench        how fast each step is, against plain code, peers and the machine; ten minutes (ARGS="--ict CLONE")'
+	@echo 'make smoke        build the package, install it into an empty environment, sample a model'
 	@echo 'make fuzz         read twenty thousand damaged files of every kind (ARGS="--only ply --files 2000")'
 	@echo 'make clean        remove what these commands made, .venv included'
 
@@ -65,6 +66,16 @@ bench-long: .venv/installed
 # Minutes; ARGS="--only ply --files 2000 --seed 7" reads others. Files that end otherwise than they should are kept.
 fuzz: .venv/installed-test
 	$(BIN)/python tests/fuzz/harness.py $(ARGS)
+
+# Source archive -> wheel -> an empty environment -> two people of a model that comes along.
+smoke: .venv/installed-test
+	rm -rf build/smoke
+	mkdir -p build/smoke
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("build/smoke")'
+	$(PIP) wheel --quiet --no-deps --wheel-dir build/smoke build/smoke/*.tar.gz
+	"$(PYTHON)" -m venv build/smoke/env
+	build/smoke/env/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt build/smoke/*.whl
+	cd build/smoke && env/bin/meshdisent sample wsdf-ict --count 2 --out faces
 
 # Needs the package index; run it when constraints.txt has changed.
 lock: .venv/installed-test
