@@ -25,13 +25,6 @@ extensions = [
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "scripts", "*-table.md"]  # tables that pages include
-    "_build",
-    "scripts",
-    "accuracy-table.md",
-    "fitting-table.md",
-    "licences-table.md",
-    "speed-table.md",
-]  # tables that pages include
 templates_path = ["templates"]
 
 html_theme = "furo"
