@@ -1,0 +1,1 @@
+"""Fitting a trained morphable model to what was measured: scans, landmarks, photographs."""
