@@ -21,6 +21,7 @@ from meshdisent.errors import DataError
 from meshdisent.fitting.face_points import pairs_with_synthetic_head
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.laplacian import uniform_laplacian
+from meshdisent.mesh.openings import find_openings
 from meshdisent.mesh.topology import Topology
 from meshdisent.render.paint import FacePaint
 
@@ -29,7 +30,7 @@ HARMONICS = 9
 #: Even light that is likely, its spread, that of the others, and how much colors of light differ.
 LIKELY, EVEN_SPREAD, SPREAD, COLOR_SPREAD = 0.85, 0.3, 0.4, 0.15
 
-_PAINTED, _DIRECTIONS, _FARTHEST_MM, _HEAD = 400, 40, 15.0, 4000
+_PAINTED, _DIRECTIONS, _FARTHEST_MM, _HEAD = 240, 40, 15.0, 4000
 _SKIN, _SMOOTH_DIRECTIONS = (0.67, 0.49, 0.39), 24
 #: Lighter or darker, more or less red, and blue against green, with their spreads.
 _TONES = (((1.0, 1.0, 1.0), 0.18), ((1.0, -0.5, -0.5), 0.05), ((0.0, 0.7, -0.7), 0.03))
@@ -54,7 +55,7 @@ class AlbedoPrior:
 
 
 def painted_albedo(topology: Topology) -> AlbedoPrior:
-    """What the paint of rendered faces is like on a topology, by 400 draws of it and their principal directions.
+    """What the paint of rendered faces is like on a topology, by 240 draws of it and their principal directions.
 
     Raises
     ------
@@ -137,7 +138,8 @@ def _painted(template_hash: str, kept: _Kept) -> AlbedoPrior:
 
 def _paint_of(topology: Topology) -> FacePaint:
     count = topology.vertex_count
-    if 1200 <= count <= 6000 and SyntheticHead(count).topology.topology_hash == topology.topology_hash:
+    is_open = find_openings(np.asarray(topology.template), topology.faces) is not None
+    if not is_open and 1200 <= count <= 6000 and SyntheticHead(count).topology.topology_hash == topology.topology_hash:
         return FacePaint.of_synthetic_head(count)
     head = SyntheticHead(_HEAD)
     return FacePaint.of_synthetic_head(_HEAD).carried(_laid_on(head.topology, topology))

@@ -48,7 +48,7 @@ class ImageFitConfig:
     sequence: bool = False
     albedo: str = "painted"
     sizes: tuple[int, ...] = (64, 128, 256)
-    steps: tuple[int, ...] = (12, 8, 5)
+    steps: tuple[int, ...] = (10, 6, 2)
     trust: Trust = field(default_factory=Trust)
     largest_error: float = 0.14
     least_likeness: float = 0.0
@@ -199,7 +199,7 @@ def _start(problem: ImageProblem, config: ImageFitConfig, name: str) -> ImageSta
     """The best of several starts after some steps on the coarsest picture."""
     size = config.sizes[0]
     if len(problem.windows.landmarks[0][0]):
-        tried = [descend(problem, state, None, 15) for state in landmark_starts(problem)]
+        tried = [descend(problem, state, None, 12) for state in landmark_starts(problem)]
         best = min(tried, key=lambda pair: pair[1])[0]
         return descend(problem, best, size, 3)[0]
     try:

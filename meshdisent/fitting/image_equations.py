@@ -26,8 +26,9 @@ from meshdisent.render.rasterizer import Fragments, rasterize
 NEAR, FAR = 0.01, 1000.0
 #: A surface that turns away further than the first cosine counts nothing, from the second on it counts fully.
 _EDGE, _FULL = 0.1, 0.35
-#: Numbers of pixels count as so many, whatever the size of the pictures: neighbors err alike.
-_PIXELS = 64 * 64
+#: Pixels a side of a grid that is compared, whatever the size of the pictures: neighbors err alike, so that more of them
+#: say little more; finer pictures are sharper in the same places.
+_GRID = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ class ImageProblem:
         """The same with slopes."""
         cost, slope, curvature = self._likelihood(state)
         for k in range(len(self.windows)):
-            surface = self.maker.surface(state, k, self.windows.shear[k], with_slopes=True)
+            surface = self.maker.surface(state, k, self.windows.shear[k], "places" if size is None else "all")
             columns = state.columns(k).numpy()
             parts = [self._landmarks(surface, k)] + ([] if size is None else [self._pixels(surface, k, size)])
             for part, own_slope, own_curvature in parts:
@@ -124,30 +125,32 @@ class ImageProblem:
         seen = self._seen(surface, size)
         facing = ((seen.interpolate(surface.facing[None, :, None])[0, ..., 0] - _EDGE) / (_FULL - _EDGE)).clamp(0, 1)
         is_seen = seen.is_seen[0]
-        weight = ((counts * facing)[is_seen] * (_PIXELS / size**2)).double().numpy() / self.trust.color**2
+        weight = (counts * facing * _grid(size))[is_seen].double().numpy() / self.trust.color**2
         off = (seen.interpolate(surface.colors[None])[0] - photo)[is_seen].double().numpy()
         square, limit = (off**2).sum(1), self.trust.outlier**2
         # What is explained earns something, so that a face which hides from the photograph is no good answer.
         cost = 0.5 * (weight * (square / (1 + square / limit) - limit / 2)).sum()
         if surface.color_slopes is None or surface.place_slopes is None:
             return float(cost), np.zeros(1), np.zeros((1, 1))
-        robust = np.sqrt(weight) / (1 + square / limit)
-        slopes = self._pixel_slopes(surface, seen, robust)
-        return float(cost), slopes.T @ (off * robust[:, None]).ravel().astype(np.float32), slopes.T @ slopes
+        kept = np.flatnonzero(weight)
+        robust = (np.sqrt(weight) / (1 + square / limit))[kept]
+        slopes = self._pixel_slopes(surface, seen, kept, robust)
+        return float(cost), slopes.T @ (off[kept] * robust[:, None]).ravel().astype(np.float32), slopes.T @ slopes
 
     def _seen(self, surface: Surface, size: int) -> Fragments:
         return rasterize(surface.points[None], self.maker.faces, camera_of(size), near=NEAR, far=FAR)
 
-    def _pixel_slopes(self, surface: Surface, seen: Fragments, weights: np.ndarray) -> Float[np.ndarray, "row number"]:
-        """(3P, D): weighted change of each pixel's color."""
+    def _pixel_slopes(
+        self, surface: Surface, seen: Fragments, kept: np.ndarray, weights: np.ndarray
+    ) -> Float[np.ndarray, "row number"]:
+        """(3P, D): weighted change of the color of some of the pixels that see the face."""
         assert surface.color_slopes is not None and surface.place_slopes is not None
         count, _, numbers = surface.color_slopes.shape
-        kept = np.flatnonzero(weights > 0)
         corners = seen.corners[kept].numpy()
 
         def mixed(values: Tensor, shares: Tensor) -> np.ndarray:
             rows = np.repeat(np.arange(len(kept)), 3)
-            content = (shares[kept].numpy() * weights[kept, None]).astype(np.float32).ravel()
+            content = (shares[kept].numpy() * weights[:, None]).astype(np.float32).ravel()
             mix = csr_array((content, (rows, corners.ravel())), shape=(len(kept), count))
             return (mix @ values.reshape(count, -1).numpy()).reshape(len(kept), -1, numbers)
 
@@ -156,9 +159,7 @@ class ImageProblem:
         gradients = _gradients(surface, seen.corners[kept]).numpy()
         for axis in range(2):
             changes -= gradients[:, :, axis, None] * moves[:, None, axis]
-        whole = np.zeros((len(weights), 3, numbers), np.float32)
-        whole[kept] = changes
-        return whole.reshape(-1, numbers)
+        return changes.reshape(-1, numbers)
 
     def _likelihood(self, state: ImageState) -> tuple[float, np.ndarray, np.ndarray]:
         total = state.shared + len(state.expression) * state.own
@@ -205,6 +206,14 @@ class ImageProblem:
             curvature[here, there] -= weight
             curvature[there, here] -= weight
         return cost
+
+
+def _grid(size: int) -> Float[Tensor, "size size"]:
+    """1 at the pixels that are compared, which stand for all; 0 elsewhere."""
+    step = max(size // _GRID, 1)
+    grid = torch.zeros(size, size)
+    grid[step // 2 :: step, step // 2 :: step] = (_GRID * step / size) ** 2
+    return grid
 
 
 def _angles(rotation: Tensor) -> Float[np.ndarray, "3"]:

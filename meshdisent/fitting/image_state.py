@@ -18,6 +18,9 @@ from meshdisent.render.heads import outer_normals
 #: Step of the differences that give slopes of a decoder, in standard deviations: exact for linear models, and small
 #: enough for deep ones, whose faces in single precision are known to about 1e-5 mm.
 _STEP = 0.1
+#: Slopes hold for codes that lie so many standard deviations from where they were taken (steps are checked by the face
+#: itself), and of so many places they are kept.
+_NEAR, _KEPT = 1.0, 12
 #: Numbers of one photograph beside its expression: angles, place and distance, light.
 POSE, LIGHT = 6, 3 * HARMONICS
 
@@ -128,6 +131,7 @@ class FaceMaker:
         template = torch.as_tensor(model.topology.template).float()
         self.middle = (template.amax(0) + template.amin(0)) / 2
         self.width_m = float(template[:, 0].max() - template[:, 0].min()) / 1000
+        self._known: list[tuple[Tensor, Tensor]] = []
         # mm, y up, z to the viewer -> meters, y down, z away from the viewer
         self.axes = torch.tensor([1.0, -1.0, -1.0]) / 1000
 
@@ -153,20 +157,25 @@ class FaceMaker:
     def slopes(
         self, identity: Float[Tensor, " identity"], expression: Float[Tensor, " expression"]
     ) -> Float[Tensor, "vertex 3 code"]:
-        """Central differences of the face by both whitened codes, mm."""
+        """Central differences of the face by both whitened codes, mm, here or at codes that are near enough."""
         both = torch.cat([identity, expression])
+        for codes, known in self._known:
+            if float((codes - both).norm()) < _NEAR:
+                return known
         steps = _STEP * torch.eye(len(both))
         rows = torch.cat([both + steps, both - steps])
         faces = self.shapes(rows[:, : len(identity)], rows[:, len(identity) :])
         ahead, behind = faces.chunk(2)
-        return ((ahead - behind) / (2 * _STEP)).permute(1, 2, 0)
+        found = ((ahead - behind) / (2 * _STEP)).permute(1, 2, 0).contiguous()
+        self._known = [(both, found), *self._known[: _KEPT - 1]]
+        return found
 
     def rigid(self, shape: Float[Tensor, "vertex 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "vertex 3"]:
         """A face turned about its middle, in meters, before it is put anywhere."""
         return ((shape - self.middle) * self.axes) @ rotation.T
 
-    def surface(self, state: ImageState, k: int, shear: Float[Tensor, "3 3"], with_slopes: bool = False) -> Surface:
-        """The face of photograph k in the common camera."""
+    def surface(self, state: ImageState, k: int, shear: Float[Tensor, "3 3"], slopes: str = "none") -> Surface:
+        """The face of photograph k in the common camera; ``slopes`` are ``none``, of ``places``, or of ``all``."""
         shape = self.shapes(state.identity[None], state.expression[k : k + 1])[0]
         at_origin = self.rigid(shape, state.rotation[k])
         distance = state.place[k, 2].exp()
@@ -178,17 +187,19 @@ class FaceMaker:
         albedo = self.albedo.albedo(state.albedo)
         shade = harmonics(normals) @ state.light[k]
         surface = Surface(points=points, facing=facing, colors=albedo * shade)
-        if not with_slopes:
+        if slopes == "none":
             return surface
         codes = self.slopes(state.identity, state.expression[k])
         moves = torch.einsum("ij,j,vjd->vid", state.rotation[k], self.axes, codes)
         moves = torch.cat([moves, _turns(at_origin)], -1)  # codes, then angles
-        color = _color_slopes(moves, at_origin, normals, self.faces, albedo, state.light[k])
         moved = torch.cat([torch.einsum("ij,vjd->vid", shear, moves), _puts(put, distance, len(points))], -1)
         place = (moved[:, :2] - surface.places[..., None] * moved[:, 2:]) / points[:, 2, None, None]
+        surface = replace(surface, place_slopes=_arranged(place, None, None, state))
+        if slopes == "places":
+            return surface
+        color = _color_slopes(moves, at_origin, normals, self.faces, albedo, state.light[k])
         return replace(
             surface,
-            place_slopes=_arranged(place, None, None, state),
             color_slopes=_arranged(
                 functional.pad(color, (0, 3)), (self.albedo.basis, shade), _light_slopes(albedo, normals), state
             ),
