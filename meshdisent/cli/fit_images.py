@@ -55,7 +55,7 @@ class Arguments:
     """Of the camera, along the longer side of a photograph; guessed as 20 where it is not given."""
     albedo: str = "painted"
     """What is known of colors: painted (where lips, brows and eyes are) or smooth (nothing)."""
-    color_trust: float = 0.05
+    color_trust: float = 0.15
     """The dial between photograph and prior: standard deviation of colors; larger keeps nearer to the mean."""
     overwrite: bool = False
     """Replace the folder if it exists."""
@@ -217,6 +217,7 @@ def _write(
 ) -> dict[str, dict[str, Any]]:
     """Everything about each photograph in a folder of its own, and a sheet of all; gives the numbers by name."""
     from meshdisent.export.textured import write_colored_glb
+    from meshdisent.fitting.image_pictures import turned_picture
     from meshdisent.fitting.texture import texture_of, transferred_texture
     from meshdisent.show.pictures import write_png
     from meshdisent.show.sheets import sheet
@@ -232,7 +233,7 @@ def _write(
         write_colored_glb(mesh, folder / name / "face.glb")
         numbers = _numbers(fit, texture)
         (folder / name / "codes.json").write_text(json.dumps(_codes(fit), indent=2) + "\n", encoding="utf-8")
-        pictures = vars(fit.views) | {"textured": _textured(mesh)}
+        pictures = vars(fit.views) | {"turned": turned_picture(mesh, fit.views.photo.shape[0])}
         for title, picture in pictures.items():
             write_png(folder / name / f"{title}.png", picture)
         rows.append(list(pictures.values()))
@@ -247,13 +248,6 @@ def _write(
 def _grown(picture: np.ndarray, size: int) -> np.ndarray:
     times = max(size // picture.shape[0], 1)
     return picture.repeat(times, 0).repeat(times, 1)
-
-
-def _textured(mesh: Any) -> np.ndarray:
-    """The face from the side, in its own colors under even light."""
-    from meshdisent.fitting.face_pictures import draw_colored
-
-    return draw_colored(mesh)
 
 
 def _names(paths: list[Path]) -> list[str]:

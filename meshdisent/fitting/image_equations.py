@@ -41,16 +41,18 @@ class Trust:
         the prior. The one dial between data and prior.
     outlier : Difference of color from which on a pixel hardly counts.
     landmark : Standard deviation of a landmark, as a part of the width of the square around the face.
+    outline : The same of places along the border of a mask.
     smooth : Of changes between neighbors in a sequence: expression (deviations), angles, places, light.
     """
 
-    color: float = 0.12
+    color: float = 0.15
     outlier: float = 0.25
     landmark: float = 0.006
+    outline: float = 0.015
     smooth: tuple[float, float, float, float] = (0.35, 0.06, 0.02, 0.03)
 
     def __post_init__(self) -> None:
-        for name in ("color", "outlier", "landmark"):
+        for name in ("color", "outlier", "landmark", "outline"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; wanted a positive number.")
         if len(self.smooth) != 4 or not all(value > 0 for value in self.smooth):
@@ -64,6 +66,11 @@ class Equations:
     cost: float
     slope: Float[np.ndarray, " all"]
     curvature: Float[np.ndarray, "all all"]
+
+
+#: A part of a cost, its slope and its curvature.
+Part = tuple[float, np.ndarray, np.ndarray]
+_NOTHING: Part = (0.0, np.zeros(1), np.zeros((1, 1)))
 
 
 class ImageProblem:
@@ -87,7 +94,7 @@ class ImageProblem:
         total = self._likelihood(state)[0]
         for k in range(len(self.windows)):
             surface = self.maker.surface(state, k, self.windows.shear[k])
-            total += self._landmarks(surface, k)[0]
+            total += self._landmarks(surface, k)[0] + self._outline(surface, k)[0]
             if size is not None:
                 total += self._pixels(surface, k, size)[0]
         return total
@@ -98,29 +105,26 @@ class ImageProblem:
         for k in range(len(self.windows)):
             surface = self.maker.surface(state, k, self.windows.shear[k], "places" if size is None else "all")
             columns = state.columns(k).numpy()
-            parts = [self._landmarks(surface, k)] + ([] if size is None else [self._pixels(surface, k, size)])
+            parts = [self._landmarks(surface, k), self._outline(surface, k)]
+            parts += [] if size is None else [self._pixels(surface, k, size)]
             for part, own_slope, own_curvature in parts:
                 cost += part
                 slope[columns] += own_slope
                 curvature[np.ix_(columns, columns)] += own_curvature
         return Equations(cost, slope, curvature)
 
-    def _landmarks(self, surface: Surface, k: int) -> tuple[float, np.ndarray, np.ndarray]:
+    def _landmarks(self, surface: Surface, k: int) -> Part:
         rows, places = self.windows.landmarks[k]
-        if not len(rows):
-            return 0.0, np.zeros(1), np.zeros((1, 1))
-        off = surface.places[torch.from_numpy(rows)].double().numpy() - places
-        square = (off**2).sum(1)
-        limit = (8 * self.trust.landmark) ** 2
-        cost = 0.5 * (square / (1 + square / limit)).sum() / self.trust.landmark**2
-        if surface.place_slopes is None:
-            return float(cost), np.zeros(1), np.zeros((1, 1))
-        slopes = surface.place_slopes[torch.from_numpy(rows)].double().numpy()
-        weights = 1 / (1 + square / limit) ** 2 / self.trust.landmark**2
-        flat = (slopes * weights[:, None, None]).reshape(-1, slopes.shape[-1])
-        return float(cost), flat.T @ off.ravel(), flat.T @ slopes.reshape(flat.shape)
+        return _pulled(surface, rows, places, self.trust.landmark)
 
-    def _pixels(self, surface: Surface, k: int, size: int) -> tuple[float, np.ndarray, np.ndarray]:
+    def _outline(self, surface: Surface, k: int) -> Part:
+        outline = self.windows.outlines[k]
+        if outline is None:
+            return _NOTHING
+        rows, places = outline.pulls(surface.places.double().numpy(), surface.facing.double().numpy())
+        return _pulled(surface, rows, places, self.trust.outline)
+
+    def _pixels(self, surface: Surface, k: int, size: int) -> Part:
         photo, counts = (part[k] for part in self.windows.pictures[size])
         seen = self._seen(surface, size)
         facing = ((seen.interpolate(surface.facing[None, :, None])[0, ..., 0] - _EDGE) / (_FULL - _EDGE)).clamp(0, 1)
@@ -131,7 +135,7 @@ class ImageProblem:
         # What is explained earns something, so that a face which hides from the photograph is no good answer.
         cost = 0.5 * (weight * (square / (1 + square / limit) - limit / 2)).sum()
         if surface.color_slopes is None or surface.place_slopes is None:
-            return float(cost), np.zeros(1), np.zeros((1, 1))
+            return (float(cost), *_NOTHING[1:])
         kept = np.flatnonzero(weight)
         robust = (np.sqrt(weight) / (1 + square / limit))[kept]
         slopes = self._pixel_slopes(surface, seen, kept, robust)
@@ -161,7 +165,7 @@ class ImageProblem:
             changes -= gradients[:, :, axis, None] * moves[:, None, axis]
         return changes.reshape(-1, numbers)
 
-    def _likelihood(self, state: ImageState) -> tuple[float, np.ndarray, np.ndarray]:
+    def _likelihood(self, state: ImageState) -> Part:
         total = state.shared + len(state.expression) * state.own
         slope, curvature = np.zeros(total), np.zeros((total, total))
         size = state.expression.shape[1]
@@ -206,6 +210,21 @@ class ImageProblem:
             curvature[here, there] -= weight
             curvature[there, here] -= weight
         return cost
+
+
+def _pulled(surface: Surface, rows: np.ndarray, places: np.ndarray, spread: float) -> Part:
+    """Vertices that should be at places in the square, each within a spread, as far as that is possible."""
+    if not len(rows):
+        return _NOTHING
+    off = surface.places[torch.from_numpy(rows)].double().numpy() - places
+    square, limit = (off**2).sum(1), (8 * spread) ** 2
+    cost = 0.5 * (square / (1 + square / limit)).sum() / spread**2
+    if surface.place_slopes is None:
+        return (float(cost), *_NOTHING[1:])
+    slopes = surface.place_slopes[torch.from_numpy(rows)].double().numpy()
+    weights = 1 / (1 + square / limit) ** 2 / spread**2
+    flat = (slopes * weights[:, None, None]).reshape(-1, slopes.shape[-1])
+    return float(cost), flat.T @ off.ravel(), flat.T @ slopes.reshape(flat.shape)
 
 
 def _grid(size: int) -> Float[Tensor, "size size"]:

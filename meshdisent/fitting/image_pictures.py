@@ -1,5 +1,6 @@
 """How good the fit of a photograph is: in pictures, and in numbers."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,13 @@ from meshdisent.fitting.appearance import harmonics
 from meshdisent.fitting.image_equations import FAR, NEAR, ImageProblem
 from meshdisent.fitting.image_state import ImageState
 from meshdisent.fitting.image_windows import camera_of
+from meshdisent.mesh.mesh import Mesh
+from meshdisent.mesh.topology import Topology
+from meshdisent.render.camera import Camera
 from meshdisent.render.fillings import Fillings
-from meshdisent.render.heads import outer_normals
+from meshdisent.render.heads import in_camera_frame, outer_normals
 from meshdisent.render.rasterizer import rasterize
+from meshdisent.render.view import View
 
 #: Part of the square that a face covers at least.
 _LEAST = 0.01
@@ -153,6 +158,23 @@ def _with_fillings(
     seen = rasterize(points[None], torch.from_numpy(fillings.faces), camera_of(size), samples=2, near=NEAR, far=FAR)
     share = seen.per_pixel(seen.is_seen.float())[0, ..., None]
     return seen.per_pixel(seen.interpolate(painted[None]))[0] + (1 - share) * 0.5
+
+
+def turned_picture(mesh: Mesh, size: int, degrees: float = 30.0) -> Picture:
+    """A face from its side in its own colors and even light, with eyeballs and the dark of a mouth."""
+    fillings = Fillings.of(Topology(mesh.vertices, mesh.faces))
+    own = np.stack([mesh.vertex_attributes[name] for name in ("red", "green", "blue")], axis=1)
+    vertices = torch.from_numpy(fillings.fill(mesh.vertices[None])).float()
+    colors = torch.from_numpy(fillings.color(own, mesh.vertices)).float()
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    heads = in_camera_frame(vertices, tuple(((low + high) / 2).tolist()))
+    points = View.of(torch.tensor([[0.0, math.radians(degrees), 0.0, 0.0, 0.0, 0.0]])).apply(heads)
+    faces = torch.from_numpy(fillings.faces)
+    shade = 0.55 + 0.45 * (-outer_normals(points, faces)[0, :, 2:]).clamp(min=0)
+    field = math.degrees(2 * math.atan(1.15 * float((high - low).max()) / 2000))
+    seen = rasterize(points, faces, Camera.of_field_of_view(size, field), samples=2)
+    share = seen.per_pixel(seen.is_seen.float())[0, ..., None]
+    return _bytes(seen.per_pixel(seen.interpolate((colors * shade)[None]))[0] + (1 - share))
 
 
 def _bytes(colors: Tensor) -> Picture:
