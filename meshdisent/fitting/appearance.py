@@ -28,7 +28,7 @@ from meshdisent.render.paint import FacePaint
 #: Number of polynomials of a light.
 HARMONICS = 9
 #: Even light that is likely, its spread, that of the others, and how much colors of light differ.
-LIKELY, EVEN_SPREAD, SPREAD, COLOR_SPREAD = 0.85, 0.3, 0.4, 0.15
+LIKELY, EVEN_SPREAD, SPREAD, COLOR_SPREAD = 0.85, 0.3, 0.4, 0.06
 
 _PAINTED, _DIRECTIONS, _FARTHEST_MM, _HEAD = 240, 40, 15.0, 4000
 _SKIN, _SMOOTH_DIRECTIONS = (0.67, 0.49, 0.39), 24
@@ -127,7 +127,7 @@ class _Kept:
 
 @lru_cache(maxsize=4)
 def _painted(template_hash: str, kept: _Kept) -> AlbedoPrior:
-    paint = _paint_of(kept.topology)
+    paint = paint_of(kept.topology)
     draws = np.stack([paint.albedo(np.random.default_rng([7, k])) for k in range(_PAINTED)])
     mean = draws.mean(0)
     rows = (draws - mean).reshape(_PAINTED, -1)
@@ -136,7 +136,8 @@ def _painted(template_hash: str, kept: _Kept) -> AlbedoPrior:
     return AlbedoPrior(mean=torch.from_numpy(mean).float(), basis=torch.from_numpy(basis).float())
 
 
-def _paint_of(topology: Topology) -> FacePaint:
+def paint_of(topology: Topology) -> FacePaint:
+    """Where lips, brows and eyes are on a topology: the paint of the synthetic head, laid on its template."""
     count = topology.vertex_count
     is_open = find_openings(np.asarray(topology.template), topology.faces) is not None
     if not is_open and 1200 <= count <= 6000 and SyntheticHead(count).topology.topology_hash == topology.topology_hash:

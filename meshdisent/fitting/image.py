@@ -17,7 +17,7 @@ from meshdisent.errors import DataError, UsageError
 from meshdisent.fitting.appearance import ALBEDOS
 from meshdisent.fitting.face_points import face_points
 from meshdisent.fitting.image_equations import ImageProblem, Trust
-from meshdisent.fitting.image_pictures import Evidence, Views, evidence_of, views_of
+from meshdisent.fitting.image_pictures import Evidence, Views, differences, evidence_of, views_of
 from meshdisent.fitting.image_solver import descend
 from meshdisent.fitting.image_start import landmark_starts, searched_starts
 from meshdisent.fitting.image_state import FaceMaker, ImageState
@@ -41,7 +41,7 @@ class ImageFitConfig:
     sizes, steps : Pixels a side of the square around the face, coarse to fine, and most steps with each.
     trust : What is believed of pixels and landmarks.
     largest_error, least_likeness : A fit that explains colors worse than by this root mean square (0 to 1), or that
-        explains not even this part of what a face without lips, brows and eyes leaves over, is none.
+        explains not even this part of what a smooth picture leaves over, is none.
     """
 
     same_subject: bool = False
@@ -51,7 +51,7 @@ class ImageFitConfig:
     steps: tuple[int, ...] = (10, 6, 2)
     trust: Trust = field(default_factory=Trust)
     largest_error: float = 0.14
-    least_likeness: float = 0.0
+    least_likeness: float = 0.2
 
     def __post_init__(self) -> None:
         if self.albedo not in ALBEDOS:
@@ -206,8 +206,14 @@ def _start(problem: ImageProblem, config: ImageFitConfig, name: str) -> ImageSta
         starts = searched_starts(problem)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    tried = [descend(problem, state, size, 5) for state in starts]
-    return min(tried, key=lambda pair: pair[1])[0]
+    tried = [descend(problem, state, size, 5)[0] for state in starts]
+    return max(tried, key=lambda state: _gain(problem, state, size))
+
+
+def _gain(problem: ImageProblem, state: ImageState, size: int) -> float:
+    """How much more of a photograph a face explains than a smooth picture in its place."""
+    off, plain = differences(problem, state, size)
+    return float((plain - off).sum())
 
 
 def _together(states: Sequence[ImageState]) -> ImageState:

@@ -133,7 +133,7 @@ class ImageProblem:
         off = (seen.interpolate(surface.colors[None])[0] - photo)[is_seen].double().numpy()
         square, limit = (off**2).sum(1), self.trust.outlier**2
         # What is explained earns something, so that a face which hides from the photograph is no good answer.
-        cost = 0.5 * (weight * (square / (1 + square / limit) - limit / 2)).sum()
+        cost = 0.5 * (weight * (square / (1 + square / limit) - limit / 4)).sum()
         if surface.color_slopes is None or surface.place_slopes is None:
             return (float(cost), *_NOTHING[1:])
         kept = np.flatnonzero(weight)

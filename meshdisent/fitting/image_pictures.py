@@ -11,6 +11,7 @@ from torch import Tensor
 from meshdisent.errors import DataError
 from meshdisent.fitting.appearance import harmonics
 from meshdisent.fitting.image_equations import FAR, NEAR, ImageProblem
+from meshdisent.fitting.image_start import smooth_waves
 from meshdisent.fitting.image_state import ImageState
 from meshdisent.fitting.image_windows import camera_of
 from meshdisent.mesh.mesh import Mesh
@@ -23,6 +24,8 @@ from meshdisent.render.view import View
 
 #: Part of the square that a face covers at least.
 _LEAST = 0.01
+#: A squared difference of color counts so much at most.
+_MOST = 0.2
 #: The residual shows a difference of this much, 0 to 1, as white or black.
 _SHOWN = 0.25
 
@@ -50,10 +53,10 @@ class Evidence:
 
     Attributes
     ----------
-    color_error : Root mean square difference of colors, 0 to 1, over pixels that see the face from in front, each
-        difference counted as 0.5 at most.
-    likeness : Part of the squared differences that the fit explains, of those that the best light on a head of one
-        color leaves: 0 for a head without a face, 1 at most.
+    color_error : Root mean square difference of colors, 0 to 1, over pixels that see the face from in front, large
+        ones bounded.
+    likeness : Part that the fit explains of the squared differences that a smooth picture leaves where the face is (a
+        polynomial of the place): 1 at most, below 0 where no face is.
     covered : Part of the square that shows the face.
     landmark_pixels : Root mean square distance of landmarks in pixels of the photograph; None without any.
     identity_deviation, expression_deviation : Root mean square of the whitened codes: 1 is usual, 2 is a monster.
@@ -74,39 +77,52 @@ def evidence_of(problem: ImageProblem, state: ImageState) -> Evidence:
     ------
     DataError : If the camera sees nothing of the face.
     """
-    maker, windows = problem.maker, problem.windows
-    size = max(windows.pictures)
-    photo, counts = (part[0] for part in windows.pictures[size])
-    surface = maker.surface(state, 0, windows.shear[0])
-    seen = rasterize(surface.points[None], maker.faces, camera_of(size), near=NEAR, far=FAR)
-    shape = maker.shapes(state.identity[None], state.expression)
-    normals = outer_normals(maker.rigid(shape[0], state.rotation[0])[None], maker.faces)[0]
-    shown = seen.interpolate(torch.cat([surface.colors, harmonics(normals), surface.facing[:, None]], 1)[None])[0]
-    is_front = seen.is_seen[0] & (counts > 0.5) & (shown[..., -1] > 0.3)
-    covered = float(is_front.float().mean())
+    windows, size = problem.windows, max(problem.windows.pictures)
+    off, plain = differences(problem, state, size)
+    covered = len(off) / size**2
     if covered < _LEAST:
         raise DataError(
             f"The camera sees nothing of the face (it covers {100 * covered:.1f} % of the square; wanted at least "
             f"{100 * _LEAST:.0f} %). Check landmarks, mask and field of view."
         )
-    target = photo[is_front]
-    off = (shown[is_front][:, :3] - target).square().sum(1).clamp(max=0.75)
-    waves = shown[is_front][:, 3:-1].double()
-    light = torch.linalg.lstsq(waves, target.double(), driver="gelsd").solution
-    plain = (waves @ light - target).square().sum(1).clamp(max=0.75)
     rows, places = windows.landmarks[0]
     distance = None
     if len(rows):
+        surface = problem.maker.surface(state, 0, windows.shear[0])
         apart = (surface.places[torch.from_numpy(rows)].double().numpy() - places) * windows.squares[0][2]
         distance = float(np.sqrt((apart**2).sum(1).mean()))
     return Evidence(
         color_error=float((off.mean() / 3).sqrt()),
-        likeness=float(1 - off.double().sum() / plain.sum().clamp(min=1e-9)),
+        likeness=float(1 - off.sum() / plain.sum().clamp(min=1e-9)),
         covered=covered,
         landmark_pixels=distance,
         identity_deviation=_usual(state.identity),
         expression_deviation=_usual(state.expression),
     )
+
+
+def differences(
+    problem: ImageProblem, state: ImageState, size: int
+) -> tuple[Float[Tensor, " pixel"], Float[Tensor, " pixel"]]:
+    """Squared differences of colors, bounded, where the face of one photograph is seen from in front.
+
+    Returns
+    -------
+    Those of the fit, and those of the best smooth picture in its place (:func:`image_start.smooth_waves`).
+    """
+    maker, windows = problem.maker, problem.windows
+    photo, counts = (part[0] for part in windows.pictures[size])
+    surface = maker.surface(state, 0, windows.shear[0])
+    seen = rasterize(surface.points[None], maker.faces, camera_of(size), near=NEAR, far=FAR)
+    shown = seen.interpolate(torch.cat([surface.colors, surface.facing[:, None]], 1)[None])[0]
+    is_front = seen.is_seen[0] & (counts > 0.5) & (shown[..., -1] > 0.3)
+    target = photo[is_front].double()
+    off = (shown[is_front][:, :3] - target).square().sum(1).clamp(max=_MOST)
+    waves = smooth_waves(size)[is_front.flatten()].double()
+    if not len(waves):
+        return off, off
+    even = torch.linalg.lstsq(waves, target, driver="gelsd").solution
+    return off, (waves @ even - target).square().sum(1).clamp(max=_MOST)
 
 
 def _usual(code: Tensor) -> float:

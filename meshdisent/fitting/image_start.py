@@ -1,7 +1,8 @@
 """Where a head may be in a photograph before anything is known of it: from landmarks, or by looking in many places.
 
 Without landmarks the face is taken to fill the square, more or less: the mean face of the prior is laid into it at some
-sizes, places and turns, with the light that explains each best, and those that explain most are followed further.
+sizes, places and turns, with the light that explains each best, and those are followed further that explain most of what
+a smooth picture (a polynomial of the place) does not: a wall is explained by either, a face by a face.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from meshdisent.render.rasterizer import rasterize
 
 #: What is tried without landmarks: turns in degrees about the vertical and the sideways axis, widths of the face as a
 #: part of the square, and how far its middle lies from the square's.
-YAWS, PITCHES, WIDTHS, SHIFTS = (-40.0, -20.0, 0.0, 20.0, 40.0), (-12.0, 0.0, 12.0), (0.65, 0.85, 1.1), (-0.1, 0.0, 0.1)
+YAWS, PITCHES, WIDTHS, SHIFTS = (-40.0, -20.0, 0.0, 20.0, 40.0), (-8.0, 8.0), (0.5, 0.68, 0.9, 1.2), (-0.1, 0.0, 0.1)
 #: Side of the picture that is searched, candidates that are followed, and turns that landmarks start from.
 _SEARCHED, FOLLOWED, _LANDMARK_YAWS = 32, 4, (0.0, -45.0, 45.0)
 
@@ -86,6 +87,13 @@ def searched_starts(problem: ImageProblem) -> list[ImageState]:
     return [state for _, state in found[:FOLLOWED]]
 
 
+def smooth_waves(size: int) -> Float[Tensor, "pixel 6"]:
+    """1, u, v, u^2, uv, v^2 of the places of pixels: pictures without a face."""
+    along = torch.linspace(-1, 1, size)
+    v, u = (part.flatten() for part in torch.meshgrid(along, along, indexing="ij"))
+    return torch.stack([torch.ones_like(u), u, v, u * u, u * v, v * v], 1)
+
+
 def _rotation(yaw: float, pitch: float) -> Float[Tensor, "3 3"]:
     sideways, up = turned(torch.tensor([[0.0, np.radians(yaw), 0.0], [np.radians(pitch), 0.0, 0.0]], dtype=torch.float32))
     return up @ sideways
@@ -130,6 +138,16 @@ def _explained(
         lights.append(torch.linalg.solve(matrix, right))
     light = torch.stack(lights, -1)
     off = (torch.einsum("npck,nkc->npc", parts, light) - target).square().sum(-1)
+    plain = _smooth_error(weight, target)
     limit = problem.trust.outlier**2
-    gain = (weight * (limit / 2 - off / (1 + off / limit))).sum(1)
-    return gain, light
+    return (weight * (plain / (1 + plain / limit) - off / (1 + off / limit))).sum(1), light
+
+
+def _smooth_error(
+    weight: Float[Tensor, "candidate pixel"], target: Float[Tensor, "pixel 3"]
+) -> Float[Tensor, "candidate pixel"]:
+    """Squared differences from the best polynomial of the place over the pixels of each candidate."""
+    waves = smooth_waves(_SEARCHED)
+    matrix = torch.einsum("np,pj,pk->njk", weight, waves, waves) + 1e-4 * torch.eye(waves.shape[1])
+    right = torch.einsum("np,pj,pc->njc", weight, waves, target)
+    return (waves @ torch.linalg.solve(matrix, right) - target).square().sum(-1)
