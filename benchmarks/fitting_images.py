@@ -3,8 +3,9 @@
     python benchmarks/fitting_images.py faces.h5 fitting-images.json [--model wsdf-ict] [--images 20]
 
 Pictures of 256 x 256 pixels and 12 degrees, as `meshdisent render` draws them: random light, pose, background, and
-colors of paint that nobody else has. The colors come from the same paint as the prior of the fit, which a photograph does
-not do; "smooth" is the fit without that prior. Landmarks are nine (corners of eyes and lips, nose) with 1 pixel of noise.
+colors of paint that nobody else has. The colors come from the same paint as the prior of the fit, which those of a
+photograph do not; "smooth" is the fit without that prior. Landmarks are nine (corners of eyes and lips, nose) with 1
+pixel of noise.
 
 vertex_mm: mean distance of the vertices of the fit from the true ones after the best similarity; mean_face_mm: of the
 model's mean face. Rows are written as they come.
@@ -55,8 +56,9 @@ class Studio:
         head = in_camera_frame(torch.from_numpy(self.fillings.fill(scan)).float(), PIVOT_MM)
         view, camera = View.of(torch.from_numpy(take.view).float()), Camera.of_field_of_view(SIZE, DEGREES)
         found = picture_heads(
-            head, torch.from_numpy(self.fillings.faces), colors[None], lights(torch.from_numpy(take.light).float()), view,
-            torch.from_numpy(np.array(take.background)).float(), camera,
+            head, torch.from_numpy(self.fillings.faces), colors[None],
+            lights(torch.from_numpy(take.light).float()), view, torch.from_numpy(np.array(take.background)).float(),
+            camera,
         )  # fmt: skip
         places = camera.project(view.apply(head))[0].numpy()
         marks = {name: places[k] + NOISE_PIXELS * random.normal(size=2) for name, k in self.points.items()}
@@ -123,7 +125,9 @@ def main() -> None:
         for row in measured(model, studio, way, given.images):
             rows.append(row)
             text = ",\n  ".join(json.dumps(row) for row in rows)
-            given.out.write_text(f'{{\n "about": "benchmarks/fitting_images.py, {given.model}",\n "rows": [\n  {text}\n ]\n}}\n')
+            given.out.write_text(
+                f'{{\n "about": "benchmarks/fitting_images.py, {given.model}",\n "rows": [\n  {text}\n ]\n}}\n'
+            )
         own = [row for row in rows if row["way"] == way]
         figures = {name: np.array([row[name] for row in own]) for name in ("vertex_mm", "mean_face_mm", "cpu_seconds")}
         print(way, {name: f"mean {v.mean():.2f} median {np.median(v):.2f}" for name, v in figures.items()}, flush=True)

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +46,7 @@ class Arguments:
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Named points in the photograph, pixels; of several photographs a folder with a file of each one's name."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The same names in space on the template, mm. By default what its openings tell: corners of eyes and lips, nose."""
+    """The same names in space on the template, mm; by default what its openings tell: eyes, lips, and the nose."""
     masks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Where the face is: a picture, light there and dark elsewhere; or a folder of one for each photograph."""
     box: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="LEFT TOP RIGHT BOTTOM")] = None

@@ -1,11 +1,11 @@
-r"""Score distillation: a diffusion model of pictures as a score of a rendered face (SDS of DreamFusion, Poole et al. 2023).
+r"""Score distillation: a diffusion model of pictures as a score of a rendered face (DreamFusion, Poole et al. 2023).
 
 A picture x, or its latent z, gets noise of a random time t; the model says which noise it sees. Its gradient is that of
 
 .. math:: \nabla_x L = w(t)\,(\hat\epsilon(x_t, t) - \epsilon), \qquad w(t) = 1 - \bar\alpha_t
 
-without the Jacobian of the network; with a text, :math:`\hat\epsilon` is extrapolated from the empty text to the text by
-the guidance scale. The pipeline lies in a local folder in the layout of diffusers; nothing is ever fetched.
+without the Jacobian of the network; with a text, :math:`\hat\epsilon` is extrapolated from the empty text to the text
+by the guidance scale. The pipeline lies in a local folder in the layout of diffusers; nothing is ever fetched.
 """
 
 import json
@@ -103,7 +103,7 @@ class ScoreDistillation:
         Raises
         ------
         DataError : If the folder holds no such pipeline.
-        UsageError : If diffusers, or for a prompt transformers, is not installed, or the text does not suit the network.
+        UsageError : If diffusers, or for a prompt transformers, is missing, or the text does not suit the network.
         """
         diffusers = _diffusers()
         root = Path(folder)
@@ -124,9 +124,7 @@ class ScoreDistillation:
         text, empty = (None, None) if embeddings is None else (part.to(device) for part in embeddings)
         return cls(network, scheduler, coder=coder, text=text, empty=empty, config=config)
 
-    def __call__(
-        self, pictures: Float[Tensor, "view 3 size size"], generator: torch.Generator
-    ) -> Float[Tensor, ""]:
+    def __call__(self, pictures: Float[Tensor, "view 3 size size"], generator: torch.Generator) -> Float[Tensor, ""]:
         """A number whose gradient is that of score distillation; its value is the mean squared error of the noise."""
         size = self._pixels()
         shown = torch.nn.functional.interpolate(2 * pictures - 1, (size, size), mode="bilinear", antialias=True)
@@ -183,8 +181,8 @@ def _index(root: Path) -> dict[str, Any]:
         parts = {name: value for name, value in content.items() if isinstance(value, list) and len(value) == 2}
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{root} is no folder of a diffusers pipeline ({error}); wanted a model_index.json and the folders unet and "
-            "scheduler, as save_pretrained writes them. Nothing is fetched from anywhere."
+            f"{root} is no folder of a diffusers pipeline ({error}); wanted a model_index.json and the folders unet "
+            "and scheduler, as save_pretrained writes them. Nothing is fetched from anywhere."
         ) from error
     if "unet" not in parts or "scheduler" not in parts:
         raise DataError(

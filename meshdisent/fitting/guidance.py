@@ -31,9 +31,7 @@ _SKIN = (0.67, 0.49, 0.39)
 class Score(Protocol):
     """What is to become small."""
 
-    def __call__(
-        self, pictures: Float[Tensor, "view 3 size size"], generator: torch.Generator
-    ) -> Float[Tensor, ""]:
+    def __call__(self, pictures: Float[Tensor, "view 3 size size"], generator: torch.Generator) -> Float[Tensor, ""]:
         """A number with gradients to the pictures, whose colors are 0 to 1; random numbers come from ``generator``."""
 
 

@@ -1,7 +1,7 @@
 """Fitting a morphable model to photographs: who, which expression, from where, in which light, in which colors.
 
-Everything is found at once by least squares with steps of Gauss and Newton (:mod:`image_equations`), in pictures that
-get finer; the slopes by codes come from the model's ``decode`` alone, so any morphable model will do. Photographs of one
+Everything is found at once by least squares with steps of Gauss and Newton (``image_equations``), in pictures that get
+finer; the slopes by codes come from the model's ``decode`` alone, so any morphable model will do. Photographs of one
 subject share the identity code and the colors; in a sequence, neighbors in time are alike.
 """
 
@@ -75,7 +75,8 @@ class ImageFit:
         down, z forward, meters), with A = diag(1, -1, -1) and the middle m of the template, ``middle_mm``.
     camera : Of the photograph; ``is_guessed`` where its field of view was.
     light : (9, 3) Strengths of the polynomials of :func:`~meshdisent.fitting.appearance.harmonics`, camera's frame.
-    albedo : (V, 3) Likely colors without light; :mod:`~meshdisent.fitting.texture` takes finer ones from the photograph.
+    albedo : (V, 3) Likely colors without light; :mod:`~meshdisent.fitting.texture` takes finer ones from the
+        photograph.
     views : Pictures of the square around the face: photograph, fitted, overlay, residual.
     evidence : Numbers that say how good it is.
     """
@@ -144,10 +145,7 @@ def fit_images(
     if guessed:
         say(f"field of view guessed as {GUESSED_DEGREES:.0f} degrees: {', '.join(guessed)}")
     windows = windows_of(photos, rows, sorted({_SEARCHED, *config.sizes}))
-    if config.same_subject or config.sequence:
-        groups = [list(range(len(photos)))]
-    else:
-        groups = [[k] for k in range(len(photos))]
+    groups = [list(range(len(photos)))] if config.same_subject or config.sequence else [[k] for k in range(len(photos))]
     fits = []
     for group in groups:
         state, problem = _fit_subject(maker, windows, group, config, [photos[k].name for k in group], say)
@@ -158,9 +156,7 @@ def fit_images(
     return fits
 
 
-def _rows(
-    model: MorphableModel, photos: Sequence[Photo], given: Mapping[str, int] | None
-) -> dict[str, int] | None:
+def _rows(model: MorphableModel, photos: Sequence[Photo], given: Mapping[str, int] | None) -> dict[str, int] | None:
     if given is None:
         return face_points(model.topology) if any(photo.landmarks for photo in photos) else None
     wrong = [name for name, row in given.items() if not 0 <= row < model.topology.vertex_count]
@@ -205,7 +201,8 @@ def _start(problem: ImageProblem, config: ImageFitConfig, name: str) -> ImageSta
     try:
         starts = searched_starts(problem)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from error
+        seen = problem.windows.pictures[max(problem.windows.pictures)][0][0]
+        raise ImageMisfit(f"{name}: {error}", (255 * seen).round().byte().numpy()) from error
     tried = [descend(problem, state, size, 5)[0] for state in starts]
     return max(tried, key=lambda state: _gain(problem, state, size))
 

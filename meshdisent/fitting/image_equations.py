@@ -3,9 +3,10 @@ r"""How well numbers explain photographs, and in which way to change them: one s
 .. math:: \frac{1}{2\sigma^2}\sum_p q_p\, \rho(\lVert I_p - c_p \rVert^2)
     + \frac{1}{2 s^2} \sum_l \rho(\lVert u_l - \hat u_l \rVert^2) + \frac12 \lVert \text{numbers} \rVert^2_P
 
-over pixels p that see the face from in front, landmarks l, and what is likely. :math:`\rho(x) = x/(1 + x/k^2)` (Geman and
-McClure) bounds what glasses, hair or a hand can do. A pixel keeps its face, as in the rasterizer: when the face moves by
-d under it, its color changes by that of the vertices less the gradient of color along d. Visibility has no slope.
+over pixels p that see the face from in front, landmarks l, and what is likely. :math:`\rho(x) = x/(1 + x/k^2)` (Geman
+and McClure) bounds what glasses, hair or a hand can do. A pixel keeps its face, as in the rasterizer: when the face
+moves by d under it, its color changes by that of the vertices less the gradient of color along d. Visibility has no
+slope.
 """
 
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from meshdisent.render.rasterizer import Fragments, rasterize
 NEAR, FAR = 0.01, 1000.0
 #: A surface that turns away further than the first cosine counts nothing, from the second on it counts fully.
 _EDGE, _FULL = 0.1, 0.35
-#: Pixels a side of a grid that is compared, whatever the size of the pictures: neighbors err alike, so that more of them
-#: say little more; finer pictures are sharper in the same places.
+#: Pixels a side of a grid that is compared, whatever the size of the pictures: neighbors err alike, so that more of
+#: them say little more; finer pictures are sharper in the same places.
 _GRID = 64
 
 
@@ -148,7 +149,8 @@ class ImageProblem:
         self, surface: Surface, seen: Fragments, kept: np.ndarray, weights: np.ndarray
     ) -> Float[np.ndarray, "row number"]:
         """(3P, D): weighted change of the color of some of the pixels that see the face."""
-        assert surface.color_slopes is not None and surface.place_slopes is not None
+        assert surface.color_slopes is not None
+        assert surface.place_slopes is not None
         count, _, numbers = surface.color_slopes.shape
         corners = seen.corners[kept].numpy()
 

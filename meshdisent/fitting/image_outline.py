@@ -20,7 +20,8 @@ class Outline:
 
     Attributes
     ----------
-    nearest : (S, S, 2) Place in the square (0 is its middle, 1 its width) of the pixel of the mask nearest to each pixel.
+    nearest : (S, S, 2) Place in the square (0 is its middle, 1 its width) of the pixel of the mask nearest to each
+        pixel.
     is_outside : (S, S) Pixels of the photograph that are not in the mask.
     border : (N, 2) Places along its border.
     """

@@ -1,8 +1,8 @@
 """Where a head may be in a photograph before anything is known of it: from landmarks, or by looking in many places.
 
 Without landmarks the face is taken to fill the square, more or less: the mean face of the prior is laid into it at some
-sizes, places and turns, with the light that explains each best, and those are followed further that explain most of what
-a smooth picture (a polynomial of the place) does not: a wall is explained by either, a face by a face.
+sizes, places and turns, with the light that explains each best, and those are followed further that explain most of
+what a smooth picture (a polynomial of the place) does not: a wall is explained by either, a face by a face.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def searched_starts(problem: ImageProblem) -> list[ImageState]:
 
     Raises
     ------
-    DataError : If the camera sees nothing of any of them.
+    DataError : If none explains more than a smooth picture.
     """
     maker, windows = problem.maker, problem.windows
     still = still_states(maker, windows)
@@ -81,8 +81,8 @@ def searched_starts(problem: ImageProblem) -> list[ImageState]:
     found.sort(key=lambda pair: -pair[0])
     if not found[0][0] > 0:
         raise DataError(
-            "The camera sees nothing of a face wherever one could be; wanted a photograph in which a face fills the "
-            "picture or its box. Give --landmarks, a box, or a mask that lies on the face."
+            "no face explains it better than a smooth picture would, wherever one was tried. Wanted a photograph "
+            "in which a face fills the picture or its box; give --landmarks, --box, or a mask that lies on the face."
         )
     return [state for _, state in found[:FOLLOWED]]
 
@@ -95,7 +95,9 @@ def smooth_waves(size: int) -> Float[Tensor, "pixel 6"]:
 
 
 def _rotation(yaw: float, pitch: float) -> Float[Tensor, "3 3"]:
-    sideways, up = turned(torch.tensor([[0.0, np.radians(yaw), 0.0], [np.radians(pitch), 0.0, 0.0]], dtype=torch.float32))
+    sideways, up = turned(
+        torch.tensor([[0.0, np.radians(yaw), 0.0], [np.radians(pitch), 0.0, 0.0]], dtype=torch.float32)
+    )
     return up @ sideways
 
 

@@ -144,7 +144,7 @@ class Windows:
 
 def camera_of(size: int) -> Camera:
     """The common camera at a size."""
-    return Camera(height=size, width=size, focal=size, center_u=(size - 1) / 2, center_v=(size - 1) / 2)
+    return Camera(height=size, width=size, focal=float(size), center_u=(size - 1) / 2, center_v=(size - 1) / 2)
 
 
 def windows_of(photos: Sequence[Photo], rows: dict[str, int] | None, sizes: Sequence[int]) -> Windows:

@@ -4,7 +4,8 @@ A vertex that the camera sees from in front gets the color of the photograph wit
 of its mirror image and of its neighbors. All in one sparse least-squares problem over the colors a of the vertices:
 
 .. math:: \\sum_p q_p \\lVert s_p \\circ \\sum_i \\pi_{pi} a_i - I_p \\rVert^2
-    + \\lambda \\lVert \\Delta (a - \\bar a) \\rVert^2 + \\mu \\lVert M a - a \\rVert^2 + \\nu \\lVert a - \\bar a \\rVert^2
+    + \\lambda \\lVert \\Delta (a - \\bar a) \\rVert^2 + \\mu \\lVert M a - a \\rVert^2 + \\nu \\lVert a - \\bar a
+    \\rVert^2
 
 with pixels I, light s, barycentric weights, the Laplacian, the mirror M and the likely colors of the fit. These are the
 applications of texture and expression transfer of WSDF (its section on applications).
@@ -18,7 +19,6 @@ import scipy.sparse as sparse
 import torch
 from jaxtyping import Bool, Float
 from scipy.sparse.linalg import splu
-from torch import Tensor
 
 from meshdisent.errors import UsageError
 from meshdisent.fitting.appearance import harmonics
