@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from scipy.interpolate import RBFInterpolator
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import laplacian
+from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from meshdisent.data.synthetic import SyntheticHead
 from meshdisent.errors import DataError
 from meshdisent.fitting.face_points import pairs_with_synthetic_head
 from meshdisent.mesh.closest import closest_points
-from meshdisent.mesh.laplacian import uniform_laplacian
 from meshdisent.mesh.openings import find_openings
 from meshdisent.mesh.topology import Topology
 from meshdisent.render.paint import FacePaint
@@ -66,10 +67,14 @@ def painted_albedo(topology: Topology) -> AlbedoPrior:
 
 def smooth_albedo(topology: Topology) -> AlbedoPrior:
     """Any skin, smooth over the face: the slowest waves of the mesh, slower ones stronger, mostly lighter or darker."""
-    laplacian = uniform_laplacian(topology).toarray()
-    values, waves = np.linalg.eigh((laplacian + laplacian.T) / 2)
-    order = np.argsort(np.abs(values))[:_SMOOTH_DIRECTIONS]
-    waves = waves[:, order] * np.sqrt(len(waves)) / (1 + np.arange(len(order)))[None]
+    faces, count = topology.faces, topology.vertex_count
+    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = csr_array((np.ones(len(ends)), ends.T), shape=(count, count))
+    graph = laplacian(((edges + edges.T) > 0).astype(np.float64))
+    kept = min(_SMOOTH_DIRECTIONS, count - 2)
+    # A little below zero, so that the matrix can be factored; the first vector fixes the signs.
+    values, waves = eigsh(graph.tocsc(), k=kept, sigma=-1e-3, v0=np.ones(count))
+    waves = waves[:, np.argsort(values)] * np.sqrt(count) / (1 + np.arange(kept))
     basis = np.zeros((3 * waves.shape[1], len(waves), 3))
     for tone, (color, spread) in enumerate(_TONES):
         basis[tone::3] = spread * waves.T[:, :, None] * np.array(color)

@@ -52,7 +52,7 @@ class GuidanceConfig:
     """
 
     steps: int = 200
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     views: int = 2
     size: int = 64
     yaw: float = 35.0
@@ -177,7 +177,7 @@ def guide(
         bends = config.smooth * torch.sparse.mm(calm, shown).square().mean()
         (value + likely + bends).backward()
         adam.step()
-        scores.append(float(value))
+        scores.append(float(value.detach()))
         say(step, scores[-1])
     return _guided(model, Codes(*(code.detach() for code in whitened)), torch.sigmoid(paint.detach()), scores)
 
@@ -216,7 +216,7 @@ def _views(config: GuidanceConfig, generator: torch.Generator, like: Tensor) -> 
 def _laplacian(model: MorphableModel) -> Tensor:
     matrix = uniform_laplacian(model.topology).tocoo()
     places = torch.from_numpy(np.stack(matrix.coords).astype(np.int64))
-    sparse = torch.sparse_coo_tensor(places, torch.from_numpy(matrix.data), matrix.shape)
+    sparse = torch.sparse_coo_tensor(places, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True)
     return sparse.to(model.like).coalesce()
 
 

@@ -47,7 +47,7 @@ class Photo:
 
     pixels: UInt8[np.ndarray, "height width 3"]
     landmarks: dict[str, Float[np.ndarray, "2"]] | None = None
-    mask: Bool[np.ndarray, "height width"] | None = None
+    mask: Bool[np.ndarray, "mask_height mask_width"] | None = None
     field_of_view: float | None = None
     box: tuple[float, float, float, float] | None = None
     name: str = "the photograph"
