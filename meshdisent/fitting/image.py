@@ -181,7 +181,7 @@ def _fit_subject(
     for k, name in zip(group, names, strict=True):
         say(f"{name}: looking for the face")
         problem = ImageProblem(maker, windows.one(k), config.trust)
-        singles.append(_start(problem, config, name))
+        singles.append(_start(problem, config))
     state = _together(singles)
     chosen = windows if len(group) == len(windows) else windows.one(group[0])
     problem = ImageProblem(maker, chosen, config.trust, is_sequence=config.sequence)
@@ -191,20 +191,15 @@ def _fit_subject(
     return state, problem
 
 
-def _start(problem: ImageProblem, config: ImageFitConfig, name: str) -> ImageState:
+def _start(problem: ImageProblem, config: ImageFitConfig) -> ImageState:
     """The best of several starts after some steps on the coarsest picture."""
     size = config.sizes[0]
     if len(problem.windows.landmarks[0][0]):
         tried = [descend(problem, state, None, 12) for state in landmark_starts(problem)]
         best = min(tried, key=lambda pair: pair[1])[0]
         return descend(problem, best, size, 3)[0]
-    try:
-        starts = searched_starts(problem)
-    except DataError as error:
-        seen = problem.windows.pictures[max(problem.windows.pictures)][0][0]
-        raise ImageMisfit(f"{name}: {error}", (255 * seen).round().byte().numpy()) from error
-    tried = [descend(problem, state, size, 5)[0] for state in starts]
-    return max(tried, key=lambda state: _gain(problem, state, size))
+    followed = [descend(problem, state, size, 5)[0] for state in searched_starts(problem)]
+    return max(followed, key=lambda state: _gain(problem, state, size))
 
 
 def _gain(problem: ImageProblem, state: ImageState, size: int) -> float:

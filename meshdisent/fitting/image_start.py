@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meshdisent.errors import DataError
 from meshdisent.fitting.appearance import HARMONICS, harmonics, light_precision, likely_light
 from meshdisent.fitting.image_equations import FAR, NEAR, ImageProblem
 from meshdisent.fitting.image_state import FaceMaker, ImageState, turned
@@ -25,7 +24,7 @@ from meshdisent.render.rasterizer import rasterize
 #: part of the square, and how far its middle lies from the square's.
 YAWS, PITCHES, WIDTHS, SHIFTS = (-40.0, -20.0, 0.0, 20.0, 40.0), (-8.0, 8.0), (0.5, 0.68, 0.9, 1.2), (-0.1, 0.0, 0.1)
 #: Side of the picture that is searched, candidates that are followed, and turns that landmarks start from.
-_SEARCHED, FOLLOWED, _LANDMARK_YAWS = 32, 4, (0.0, -45.0, 45.0)
+_SEARCHED, FOLLOWED, _LANDMARK_YAWS = 32, 6, (0.0, -45.0, 45.0)
 
 
 def still_states(maker: FaceMaker, windows: Windows) -> ImageState:
@@ -63,9 +62,8 @@ def landmark_starts(problem: ImageProblem) -> Iterator[ImageState]:
 def searched_starts(problem: ImageProblem) -> list[ImageState]:
     """The states of one photograph that explain most of it, best first, of different turns or sizes.
 
-    Raises
-    ------
-    DataError : If none explains more than a smooth picture.
+    The mean face in mean colors may explain less than a smooth picture even where a face is; whether one is can be told
+    only after its own shape and colors were found.
     """
     maker, windows = problem.maker, problem.windows
     still = still_states(maker, windows)
@@ -79,11 +77,6 @@ def searched_starts(problem: ImageProblem) -> list[ImageState]:
         best = int(gains.argmax())
         found.append((float(gains[best]), _replaced(still, rotation, places[best : best + 1], lights[best : best + 1])))
     found.sort(key=lambda pair: -pair[0])
-    if not found[0][0] > 0:
-        raise DataError(
-            "no face explains it better than a smooth picture would, wherever one was tried. Wanted a photograph "
-            "in which a face fills the picture or its box; give --landmarks, --box, or a mask that lies on the face."
-        )
     return [state for _, state in found[:FOLLOWED]]
 
 
