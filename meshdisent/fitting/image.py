@@ -17,7 +17,7 @@ from meshdisent.errors import DataError, UsageError
 from meshdisent.fitting.appearance import ALBEDOS
 from meshdisent.fitting.face_points import face_points
 from meshdisent.fitting.image_equations import ImageProblem, Trust
-from meshdisent.fitting.image_pictures import Evidence, Views, differences, evidence_of, views_of
+from meshdisent.fitting.image_pictures import Evidence, Views, evidence_of, explained, views_of
 from meshdisent.fitting.image_solver import descend
 from meshdisent.fitting.image_start import landmark_starts, searched_starts
 from meshdisent.fitting.image_state import FaceMaker, ImageState
@@ -198,14 +198,8 @@ def _start(problem: ImageProblem, config: ImageFitConfig) -> ImageState:
         tried = [descend(problem, state, None, 12) for state in landmark_starts(problem)]
         best = min(tried, key=lambda pair: pair[1])[0]
         return descend(problem, best, size, 3)[0]
-    followed = [descend(problem, state, size, 5)[0] for state in searched_starts(problem)]
-    return max(followed, key=lambda state: _gain(problem, state, size))
-
-
-def _gain(problem: ImageProblem, state: ImageState, size: int) -> float:
-    """How much more of a photograph a face explains than a smooth picture in its place."""
-    off, plain = differences(problem, state, size)
-    return float((plain - off).sum())
+    followed = [descend(problem, state, size, 4)[0] for state in searched_starts(problem)]
+    return max(followed, key=lambda state: explained(problem, state, size))
 
 
 def _together(states: Sequence[ImageState]) -> ImageState:

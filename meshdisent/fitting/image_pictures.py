@@ -11,7 +11,7 @@ from torch import Tensor
 from meshdisent.errors import DataError
 from meshdisent.fitting.appearance import harmonics
 from meshdisent.fitting.image_equations import FAR, NEAR, ImageProblem
-from meshdisent.fitting.image_start import smooth_waves
+from meshdisent.fitting.image_start import bounded, smooth_error, smooth_waves
 from meshdisent.fitting.image_state import ImageState
 from meshdisent.fitting.image_windows import camera_of
 from meshdisent.mesh.mesh import Mesh
@@ -123,6 +123,19 @@ def differences(
         return off, off
     even = torch.linalg.lstsq(waves, target, driver="gelsd").solution
     return off, (waves @ even - target).square().sum(1).clamp(max=_MOST)
+
+
+def explained(problem: ImageProblem, state: ImageState, size: int) -> float:
+    """How well the face of one photograph and a smooth picture around it explain all of it; larger is better."""
+    maker, windows = problem.maker, problem.windows
+    photo, counts = (part[0] for part in windows.pictures[size])
+    surface = maker.surface(state, 0, windows.shear[0])
+    seen = rasterize(surface.points[None], maker.faces, camera_of(size), near=NEAR, far=FAR)
+    off = (seen.interpolate(surface.colors[None])[0] - photo).square().sum(-1)
+    around = counts * ~seen.is_seen[0]
+    plain = smooth_error(around.flatten()[None], photo.flatten(0, 1)).reshape(size, size)
+    limit = problem.trust.outlier**2
+    return -float((counts * torch.where(seen.is_seen[0], bounded(off, limit), bounded(plain, limit))).sum())
 
 
 def _usual(code: Tensor) -> float:

@@ -34,7 +34,7 @@ from meshdisent.render.rasterizer import rasterize
 
 #: Cosines to the camera from which on a pixel counts, and counts fully; light below which a color cannot be told; the
 #: difference from the fit that something before the face makes; and the most pixels a side that are looked at.
-_EDGE, _FULL, _DARK, _FOREIGN, _LARGEST = 0.2, 0.5, 0.08, 0.5, 512
+_EDGE, _FULL, _DARK, _FOREIGN, _LARGEST = 0.2, 0.5, 0.08, 0.4, 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +159,10 @@ def _measured(fit: ImageFit, photo: Photo, faces: np.ndarray) -> _Measured:
     values = torch.cat([shade, shade * fit.albedo, facing[:, None]], 1)
     shown = seen.interpolate(values[None])[0]
     weight = counts * ((shown[..., -1] - _EDGE) / (_FULL - _EDGE)).clamp(0, 1)
-    off = (shown[..., 3:6] - picture).norm(dim=-1)
-    weight = weight * (off < _FOREIGN) * (shown[..., :3].amin(-1) > _DARK)
+    off = (shown[..., 3:6] - picture).norm(dim=-1) * seen.is_seen[0]
+    # What stands before the face bleeds into the pixels beside it.
+    foreign = torch.nn.functional.max_pool2d((off > _FOREIGN).float()[None], 5, stride=1, padding=2)[0]
+    weight = weight * (1 - foreign) * (shown[..., :3].amin(-1) > _DARK)
     is_used = (seen.is_seen[0] & (weight > 0)).numpy()
     kept = is_used[seen.is_seen[0].numpy()]
     rows = np.repeat(np.arange(int(kept.sum())), 3)

@@ -70,7 +70,7 @@ def test_the_gradient_is_that_of_the_noise_which_the_network_misses(plain):
     with torch.no_grad():
         off = score.network(noisy, time).sample - noise
     torch.testing.assert_close(pictures.grad, 2 * (1 - kept) * off / 2, rtol=1e-4, atol=1e-6)
-    assert float(value) == pytest.approx(float(off.square().mean()), rel=1e-5)
+    assert float(value.detach()) == pytest.approx(float(off.square().mean()), rel=1e-4)
 
 
 def test_a_face_is_led_by_a_network_and_the_same_seed_gives_the_same_face(plain):
@@ -111,7 +111,7 @@ def test_what_says_the_speed_of_noise_is_understood(plain, with_text):
     noisy = kept.sqrt() * (2 * pictures.detach() - 1) + (1 - kept).sqrt() * noise
     with torch.no_grad():
         said = kept.sqrt() * score.network(noisy, time).sample + (1 - kept).sqrt() * noisy
-    assert float(value) == pytest.approx(float((said - noise).square().mean()), rel=1e-4)
+    assert float(value.detach()) == pytest.approx(float((said - noise).square().mean()), rel=1e-4)
     clean = ScoreDistillation(score.network, _scheduler(prediction_type="sample"))
     with pytest.raises(DataError, match="The network says sample; wanted epsilon or v_prediction"):
         clean(pictures, torch.Generator())

@@ -28,13 +28,13 @@ def mean_error_mm(truth: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def fitted():
-    photo, truth, _ = picture()
+    photo, truth, _ = picture(person=2)
     return photo, truth, fit_images(model(), [replace(photo, mask=None)], COARSE)[0]
 
 
 def test_a_face_comes_much_nearer_to_the_truth_than_the_mean_face(fitted):
     _, truth, fit = fitted
-    assert error_mm(fit.mesh.vertices, truth) < 0.75 * mean_error_mm(truth)
+    assert error_mm(fit.mesh.vertices, truth) < 0.6 * mean_error_mm(truth)
     assert fit.evidence.color_error < 0.06
     assert fit.evidence.likeness > 0.5
 
@@ -65,9 +65,9 @@ def test_a_face_is_found_without_landmarks_and_what_is_guessed_is_said():
     alone = replace(photo, landmarks=None, mask=None, field_of_view=None)
     fit = fit_images(model(), [alone], COARSE, say=told.append)[0]
     assert fit.evidence.likeness > 0.5
-    assert error_mm(fit.mesh.vertices, truth) < mean_error_mm(truth)
+    assert error_mm(fit.mesh.vertices, truth) < 0.9 * mean_error_mm(truth)
     assert fit.is_guessed
-    assert told[0] == "field of view guessed as 20 degrees: person0.png"
+    assert told[0] == "field of view guessed as 20 degrees: person2.png"
 
 
 def test_photographs_of_one_subject_share_the_identity_and_a_sequence_moves_less():

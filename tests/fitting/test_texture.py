@@ -30,7 +30,7 @@ def test_colors_of_the_photograph_are_nearer_to_the_true_ones_than_any_skin(fitt
     texture = texture_of(model(), fit, photo)
     # How light the skin is and how strong the lamp cannot be told apart; the pattern can.
     own, true = (part / part.mean(0) for part in (texture.colors[texture.is_seen], truth[texture.is_seen]))
-    assert np.abs(own - true).mean() < 0.5 * np.abs(true - 1).mean()
+    assert np.abs(own - true).mean() < 0.65 * np.abs(true - 1).mean()
 
 
 def test_hidden_vertices_take_over_the_colors_of_their_mirror_images(fitted):
