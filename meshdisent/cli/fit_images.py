@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meshdisent.fitting.texture import VertexTexture
     from meshdisent.morphable.contract import MorphableModel
 
+#: Likeness below which half of the fits of rendered faces without landmarks were worse than the mean face.
+DOUBTFUL = 0.6
 #: Files that are taken as photographs, by their ending.
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -91,6 +93,10 @@ def fit_photographs(given: Arguments) -> int:
         found = fit.evidence
         marks = "" if found.landmark_pixels is None else f", landmarks {found.landmark_pixels:.1f} pixels"
         print(f"{fit.name}: colors off by {found.color_error:.3f} of 1, likeness {found.likeness:.2f}{marks}")
+        if found.likeness < DOUBTFUL:
+            print(
+                f"{fit.name}: a doubtful likeness; look at sheet.png, and give --landmarks or a --box", file=sys.stderr
+            )
     print(f"{given.out}: {len(fits)} fit{'s' if len(fits) > 1 else ''}, with face.glb, codes.json, pictures; sheet.png")
     return 3 if left_out + misfits else 0
 

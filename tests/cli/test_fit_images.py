@@ -54,7 +54,8 @@ def test_photographs_of_a_person_become_meshes_pictures_and_numbers(folder, caps
     content = (out / "shot 0" / "face.glb").read_bytes()
     assert b'"metallicFactor":0.0' in content
     assert b"COLOR_0" in content
-    assert Image.open(out / "sheet.png").width > 600
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.width > 600
     for name in ("photo", "fitted", "overlay", "residual", "shape", "turned"):
         assert (out / "shot 1" / f"{name}.png").is_file()
 
@@ -65,7 +66,8 @@ def test_a_wall_is_left_out_with_its_picture_and_the_face_is_kept(folder, capsys
     out = folder / "out"
     with pytest.raises(DataError, match=r"wall\.png: no face explains it.* The best try: .*out-misfit\.png"):
         _main(folder / "wall.png", "--out", out)
-    assert Image.open(folder / "out-misfit.png").size == (5 * 256, 256)
+    with Image.open(folder / "out-misfit.png") as best_try:
+        assert best_try.size == (5 * 256, 256)
     assert not out.exists()
 
 

@@ -75,7 +75,7 @@ def test_landmarks_and_what_is_likely_have_the_slope_of_their_cost(problem, stat
     along = _direction(state, part)
     found = problem.equations(state, None).slope @ along
     ahead, behind = (problem.cost(state.moved(torch.from_numpy(sign * STEP * along)), None) for sign in (1, -1))
-    assert found == pytest.approx((ahead - behind) / (2 * STEP), rel=0.02, abs=0.5)
+    assert found == pytest.approx((ahead - behind) / (2 * STEP), rel=0.05, abs=0.5)
 
 
 def test_walking_downhill_never_raises_the_cost_and_gains_most_at_first(problem, state):
