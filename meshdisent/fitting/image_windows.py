@@ -16,7 +16,6 @@ from torch import Tensor
 
 from meshdisent.data.images.cropping import crop_square
 from meshdisent.errors import DataError, UsageError
-from meshdisent.fitting.image_outline import Outline
 from meshdisent.render.camera import Camera
 
 #: Field of view of a photograph, degrees along its longer side, where nobody says it: that of a portrait.
@@ -25,8 +24,6 @@ GUESSED_DEGREES = 20.0
 SMALLEST, _FLAT = 32, 4
 #: The square around a face is so many times as wide as its landmarks are apart, and lies so much lower.
 _WIDE, _DOWN = 2.4, 0.06
-#: Pixels a side of the mask whose outline is followed.
-_OUTLINED = 128
 
 Square = tuple[float, float, float]  # left, top, side: pixels of the photograph
 
@@ -118,14 +115,12 @@ class Windows:
     shear : (B, 3, 3) From the frame of each photograph's camera into that of the common one.
     pictures : By size S: (B, S, S, 3) colors from 0 to 1, and (B, S, S) how far a pixel counts.
     landmarks : For each photograph (rows of the template, (L, 2) places in the square, 0 in its middle, 1 its width).
-    outlines : What a mask says of each, None without one.
     squares : Where they lie.
     """
 
     shear: Float[Tensor, "batch 3 3"]
     pictures: dict[int, tuple[Float[Tensor, "batch size size 3"], Float[Tensor, "batch size size"]]]
     landmarks: list[tuple[np.ndarray, np.ndarray]]
-    outlines: list[Outline | None]
     squares: list[Square]
 
     def __len__(self) -> int:
@@ -137,7 +132,6 @@ class Windows:
             shear=self.shear[k : k + 1],
             pictures={size: (colors[k : k + 1], counts[k : k + 1]) for size, (colors, counts) in self.pictures.items()},
             landmarks=self.landmarks[k : k + 1],
-            outlines=self.outlines[k : k + 1],
             squares=self.squares[k : k + 1],
         )
 
@@ -166,8 +160,7 @@ def windows_of(photos: Sequence[Photo], rows: dict[str, int] | None, sizes: Sequ
         cut = [_cut(photo, square, size) for photo, square in zip(photos, squares, strict=True)]
         pictures[size] = (torch.stack([colors for colors, _ in cut]), torch.stack([counts for _, counts in cut]))
     landmarks = [_placed(photo, square, rows) for photo, square in zip(photos, squares, strict=True)]
-    outlines = [_outlined(photo, square) for photo, square in zip(photos, squares, strict=True)]
-    return Windows(shear=shears, pictures=pictures, landmarks=landmarks, outlines=outlines, squares=squares)
+    return Windows(shear=shears, pictures=pictures, landmarks=landmarks, squares=squares)
 
 
 def _shear(photo: Photo, square: Square) -> Float[Tensor, "3 3"]:
@@ -181,6 +174,8 @@ def _cut(photo: Photo, square: Square, size: int) -> tuple[Float[Tensor, "size s
     left, top, side = square
     colors = torch.from_numpy(crop_square(photo.pixels, (left, top, left + side, top + side), size).copy())
     mask, inside = _masked(photo, square, size)
+    if not (mask & inside).any():
+        raise DataError(f"The mask of {photo.name} lies outside its landmarks or box; wanted them on the same face.")
     return colors.float() / 255, torch.from_numpy(mask & inside).float()
 
 
@@ -195,15 +190,6 @@ def _masked(photo: Photo, square: Square, size: int) -> tuple[np.ndarray, np.nda
         return np.ones_like(inside), inside
     gray = np.repeat(255 * photo.mask[..., None].astype(np.uint8), 3, axis=2)
     return crop_square(gray, (left, top, left + side, top + side), size)[..., 0] > 230, inside
-
-
-def _outlined(photo: Photo, square: Square) -> Outline | None:
-    if photo.mask is None:
-        return None
-    mask, inside = _masked(photo, square, _OUTLINED)
-    if not mask.any():
-        raise DataError(f"The mask of {photo.name} lies outside its landmarks or box; wanted them on the same face.")
-    return Outline.of(mask, inside)
 
 
 def _placed(photo: Photo, square: Square, rows: dict[str, int] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from meshdisent.errors import DataError, UsageError
-from meshdisent.fitting.image_outline import Outline
 from meshdisent.fitting.image_windows import Photo, camera_of, windows_of
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
@@ -69,21 +68,8 @@ def test_photographs_that_cannot_be_used_say_why():
         windows_of([replace(Photo(pixels=PIXELS, box=(40.0, 20.0, 120.0, 100.0)), mask=mask)], None, [64])
 
 
-def test_a_mask_pulls_what_lies_outside_and_its_border_pulls_the_outline():
-    mask = np.zeros((10, 10), bool)
-    mask[3:7, 3:7] = True
-    outline = Outline.of(mask, np.ones((10, 10), bool))
-    places = np.array([[-0.45, 0.05], [0.05, 0.05], [0.3, 0.0]])  # outside, inside, outside but turned away
-    rows, where = outline.pulls(places, np.array([0.9, 0.9, 0.0]))
-    assert rows[0] == 0
-    np.testing.assert_allclose(where[0], [-0.15, 0.05])
-    assert (rows[1:] == 2).all()
-    assert len(rows) == 1 + 12
-    assert np.abs(where[1:]).max() == pytest.approx(0.15)
-
-
-def test_the_border_of_the_photograph_is_no_outline():
-    mask = np.zeros((10, 10), bool)
-    mask[:, :5] = True
-    outline = Outline.of(mask, np.ones((10, 10), bool))
-    assert set(outline.border[:, 0].round(2)) == {-0.05}
+def test_what_a_mask_leaves_out_does_not_count():
+    mask = np.zeros((120, 160), bool)
+    mask[30:70, 50:90] = True
+    counts = windows_of([Photo(pixels=PIXELS, mask=mask, box=(0.0, 0.0, 120.0, 120.0))], None, [120]).pictures[120][1]
+    np.testing.assert_array_equal(counts[0].numpy() > 0, mask[:, :120])
