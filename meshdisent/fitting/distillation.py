@@ -8,6 +8,7 @@ without the Jacobian of the network; with a text, :math:`\hat\epsilon` is extrap
 by the guidance scale. The pipeline lies in a local folder in the layout of diffusers; nothing is ever fetched.
 """
 
+import importlib.util
 import json
 import os
 from dataclasses import dataclass
@@ -201,21 +202,13 @@ def _part(root: Path, name: str, kind: Any, **where: Any) -> Any:
 
 
 def _embedded(root: Path, prompt: str, device: str) -> tuple[Tensor, Tensor]:
-    """Embeddings of a text and of the empty one, by the folder's own encoder."""
-    try:
-        from transformers import CLIPTextModel, CLIPTokenizer
-    except ImportError as error:
+    """Embeddings of a text and of the empty one, by the pipeline itself."""
+    if importlib.util.find_spec("transformers") is None:
         raise UsageError(
             "A prompt needs the package transformers, which is not installed; wanted `pip install transformers`, or "
             "embeddings of the text and of the empty text instead."
-        ) from error
-    tokenizer = _part(root, "tokenizer", CLIPTokenizer, local_files_only=True)
-    encoder = _part(root, "text_encoder", CLIPTextModel, local_files_only=True).to(device)
-
-    def embed(text: str) -> Tensor:
-        length = tokenizer.model_max_length
-        tokens = tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        with torch.no_grad():
-            return encoder(tokens.input_ids.to(device))[0]
-
-    return embed(prompt), embed("")
+        )
+    pipeline = _part(root, "", _diffusers().StableDiffusionPipeline, local_files_only=True).to(device)
+    with torch.no_grad():
+        text, empty = pipeline.encode_prompt(prompt, device, 1, True)
+    return text, empty

@@ -1,6 +1,6 @@
 """Score distillation from tiny pipelines that are made and saved here."""
 
-import builtins
+import importlib.util
 import json
 
 import pytest
@@ -145,13 +145,7 @@ def test_folders_and_texts_that_do_not_suit_are_refused(plain, with_text, tmp_pa
         DistillationConfig(earliest=0.9, latest=0.1)
     with pytest.raises(UsageError, match="guidance is -1"):
         DistillationConfig(guidance=-1.0)
-    real = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name == "transformers":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else real(name))
     with pytest.raises(UsageError, match=r"A prompt needs the package transformers.*pip install transformers"):
         ScoreDistillation.from_folder(with_text, prompt="a face")
