@@ -1,6 +1,7 @@
 """``meshdisent fit MODEL INPUT... --out DIR``: a trained model fitted to raw scans, landmarks or photographs."""
 
 import importlib
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Arguments:
 
     Scans may be of any mesh or points without one, noisy, and show part of a face. They look along +z with +y up;
     --any-pose tries all turns. Landmarks of three coordinates are places in space, of two in a picture (then give
-    --focal and --picture-size). What cannot be fitted is named with its residual, drawn, and left out; the exit code is
+    --focal and --picture-size). Photographs have options of their own: `meshdisent fit MODEL photo.jpg --help` shows
+    them. What cannot be fitted is named with its residual, drawn, and left out; the exit code is
     then 3.
     """
 
@@ -47,7 +49,8 @@ class Arguments:
     """Named points on the scan, in its unit: they give the pose, and pull. Of several scans a folder of files that are
     called as the scans are."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The same points on the model's template, in mm. Without it names are numbers of vertices."""
+    """The same points on the model's template, in mm, where it does not know its own (`meshdisent inspect MODEL`); names
+    may also be numbers of vertices."""
     noise: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
     """The dial between data and prior: how far the input may lie from the face, in mm, or in pixels of a picture. By
     default measured on a scan; 2 for landmarks."""
@@ -75,6 +78,8 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
+    if _are_photographs(arguments):
+        return importlib.import_module("meshdisent.cli.fit_images").main(arguments)
     given = tyro.cli(Arguments, args=arguments, prog="meshdisent fit", config=(tyro.conf.FlagCreatePairsOff,))
     refuse_existing(given.out, given.overwrite)
     if given.samples < 0:
@@ -84,9 +89,19 @@ def main(arguments: list[str]) -> int:
 
     kind = one_kind(given.inputs)
     if kind == "image":
-        return importlib.import_module("meshdisent.cli.fit_images").fit_images(given)
+        raise UsageError(
+            "Options stand before the pictures; wanted MODEL and pictures first: fit MODEL photo.jpg --out DIR."
+        )
     _refuse_unused(given, kind)
     return _fit_all(given, kind, load_morphable(given.model))
+
+
+def _are_photographs(arguments: list[str]) -> bool:
+    """Whether what stands behind MODEL is a picture: these have options of their own."""
+    from meshdisent.cli.fit_images import ENDINGS
+
+    first = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    return any(Path(word).suffix.lower() in ENDINGS for word in first[1:])
 
 
 def _fit_all(given: Arguments, kind: "Kind", model: "MorphableModel") -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy.spatial import cKDTree
 
+from meshdisent.data.known_faces import find_landmarks
 from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.formats import READERS as MESHES
 from meshdisent.mesh.landmark_files import READERS as LANDMARK_FILES
@@ -71,14 +72,15 @@ def surface_of(text: str, model: "MorphableModel", millimeters: float) -> "Targe
 
 
 def rows_of_names(path: Path | None, model: "MorphableModel") -> dict[str, int] | None:
-    """The vertex of the model's template next to each named point of a file in mm; None without a file.
+    """The vertex of the model's template next to each named point of a file in mm; without a file, of those it knows.
 
     Raises
     ------
     DataError : If a point lies off the template.
     """
     if path is None:
-        return None
+        known = find_landmarks(model.topology)
+        return None if known is None else known.rows
     points = read_landmark_file(path)
     places = np.stack(list(points.values()))
     if places.shape[1] != 3:
@@ -102,14 +104,17 @@ def known_points(
     ------
     DataError : If names are no numbers and nothing says which vertices they are, or no name is shared.
     """
-    if on_model is None:
-        is_numbered = all(name.isdecimal() for name in points) and path.suffix.lower() != ".pts"
-        if not is_numbered:
-            raise DataError(
-                f"{path} names {next(iter(points))!r}, and nothing says which vertex of the model that is; wanted "
-                "numbers of vertices as names, or --template-landmarks with the same names."
-            )
+    if (
+        all(name.isdecimal() for name in points)
+        and path.suffix.lower() != ".pts"
+        and not points.keys() & (on_model or {})
+    ):
         on_model = {name: int(name) for name in points}
+    if on_model is None:
+        raise DataError(
+            f"{path} names {next(iter(points))!r}, and nothing says which vertex of the model that is; wanted "
+            "numbers of vertices as names, or --template-landmarks with the same names."
+        )
     names = [name for name in points if name in on_model]
     if not names:
         raise DataError(

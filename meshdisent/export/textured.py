@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -50,6 +51,40 @@ def write_textured_glb(
     uv = np.asarray(mesh.uv)[:, :2]
     part = Part(vertices=mesh.vertices, faces=mesh.faces, displacements=still, uv=uv, picture=picture)
     return write_glb(Path(path).with_suffix(".glb"), [part], overwrite=overwrite)
+
+
+def write_colored_glb(mesh: Mesh, path: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Write a GLB in meters with the colors of the vertices, on a matte material.
+
+    Raises
+    ------
+    UsageError : If the mesh has no colors (``red``, ``green``, ``blue``, 0 to 1), or the file exists.
+    """
+    import trimesh
+
+    missing = [name for name in ("red", "green", "blue") if name not in mesh.vertex_attributes]
+    if missing:
+        raise UsageError(f"The mesh has no vertex attribute {missing[0]}; wanted red, green and blue from 0 to 1.")
+    colors = np.stack([mesh.vertex_attributes[name] for name in ("red", "green", "blue")], axis=1).clip(0, 1)
+    # The format holds colors of vertices in linear light, pictures and meshes here those of a screen.
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    rgba = np.concatenate([255 * linear, np.full((len(linear), 1), 255.0)], axis=1).round().astype(np.uint8)
+    shown = trimesh.Trimesh(mesh.vertices / 1000, mesh.faces, vertex_colors=rgba, process=False)
+    glb = Path(path).with_suffix(".glb")
+    with writing(glb, overwrite) as aside:
+        content = shown.export(file_type="glb", tree_postprocessor=_matte)
+        assert isinstance(content, bytes)
+        aside.write_bytes(content)
+    return glb
+
+
+def _matte(tree: dict[str, Any]) -> None:
+    """Give every mesh of a glTF one matte material; colors of vertices come without any, which is metal."""
+    pbr = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    tree["materials"] = [{"pbrMetallicRoughness": pbr, "doubleSided": True}]
+    for mesh in tree["meshes"]:
+        for primitive in mesh["primitives"]:
+            primitive["material"] = 0
 
 
 def _check(mesh: Mesh) -> None:

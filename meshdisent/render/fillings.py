@@ -19,8 +19,8 @@ class Fillings:
     faces : (F, 3) Of the head and what lies behind its openings.
     """
 
-    eyes: tuple[Int[np.ndarray, " rim"], ...]
-    mouth: tuple[Int[np.ndarray, " rim"], ...]
+    eyes: tuple[Int[np.ndarray, " _"], ...]
+    mouth: tuple[Int[np.ndarray, " _"], ...]
     faces: Int[np.ndarray, "face 3"]
 
     @classmethod

@@ -1,4 +1,7 @@
-"""Heads that a small linear model knows, and scans of parts of them."""
+"""Heads that a small linear model knows, and scans of parts of them; small pictures lie beside."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from meshdisent.data.synthetic import synthetic_dataset
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.normals import face_normals
 from meshdisent.morphable.linear import LinearConfig, LinearModel
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
