@@ -49,8 +49,8 @@ class Arguments:
     """Named points on the scan, in its unit: they give the pose, and pull. Of several scans a folder of files that are
     called as the scans are."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The same points on the model's template, in mm, where it does not know its own (`meshdisent inspect MODEL`); names
-    may also be numbers of vertices."""
+    """The same points on the model's template, in mm, where it does not know its own (`meshdisent inspect MODEL`).
+    Names may also be numbers of vertices."""
     noise: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
     """The dial between data and prior: how far the input may lie from the face, in mm, or in pixels of a picture. By
     default measured on a scan; 2 for landmarks."""

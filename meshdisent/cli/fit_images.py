@@ -48,8 +48,8 @@ class Arguments:
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Named points in the photograph, pixels; of several photographs a folder with a file of each one's name."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The same names in space on the template, mm; by default those that it knows (`meshdisent inspect MODEL`), else what
-    its openings tell: eyes, lips, and the nose."""
+    """The same names in space on the template, mm; by default those that it knows (`meshdisent inspect MODEL`), else
+    what its openings tell: eyes, lips, and the nose."""
     masks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Where the face is: a picture, light there and dark elsewhere; or a folder of one for each photograph."""
     box: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="LEFT TOP RIGHT BOTTOM")] = None

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from meshdisent.cli.fit_inputs import known_points
 from meshdisent.cli.main import main
 from meshdisent.data.synthetic import synthetic_dataset
+from meshdisent.errors import DataError
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.linear import LinearConfig, LinearModel
 from meshdisent.morphable.model_file import load_morphable
@@ -91,7 +93,9 @@ def test_landmarks_in_space_go_by_the_numbers_of_vertices_or_by_names(model, lin
     assert np.linalg.norm(found - face - shift, axis=1).mean() < 1.0
     named = landmark_file(tmp_path / "named.json", {f"p{row}": face[row] + shift for row in rows})
     assert run(model, named, out=tmp_path / "no") == 3
-    assert "nothing says which vertex of the model that is" in capsys.readouterr().err
+    assert "share no name; wanted the same names" in capsys.readouterr().err
+    with pytest.raises(DataError, match="nothing says which vertex of the model that is"):
+        known_points({"p1": face[0]}, None, named)
     template = landmark_file(tmp_path / "template.json", {f"p{row}": linear.topology.template[row] for row in rows})
     more = ["--noise", 0.5, "--no-pictures", "--template-landmarks", template]
     assert run(model, named, out=tmp_path / "second", more=more) == 0
