@@ -91,6 +91,7 @@ def _train(recipe: Recipe, data: "TrainingData", given: Arguments, command: str)
     if not leads():
         return 0
     draw_curves(folder)
+    write_report(result, folder, data, given)
     numbers = json.dumps(to_json(result, folder), indent=2)
     if given.json == "-":
         print(numbers)
@@ -144,6 +145,15 @@ def draw_curves(folder: RunFolder) -> None:
         write_png(folder.curves, training_curves(rows, title=folder.path.name), overwrite=True)
 
 
+def write_report(result: "TrainingResult", folder: RunFolder, data: "TrainingData", given: Arguments) -> None:
+    """Lay the run out as a page."""
+    from meshdisent.show.training_report import training_report
+
+    summary = text(result, folder, given.data).splitlines()[:2]
+    report = training_report(result.model, data, folder.read_log(), folder.path.name, summary)
+    report.write(folder.report, overwrite=True)
+
+
 def to_json(result: "TrainingResult", folder: RunFolder) -> dict[str, Any]:
     """What the command reports, as plain values."""
     return {
@@ -169,6 +179,7 @@ def text(result: "TrainingResult", folder: RunFolder, data: Path) -> str:
             f"{folder.model}: {result.model.name}, {how}",
             result.model.in_words(result.figures) if result.figures else NO_FIGURES,
             f"next: {result.model.next_command(shlex.quote(str(folder.path)), shlex.quote(str(data)))}",
+            f"a page with curves and faces: {folder.report}",
         ]
     )
 

@@ -21,7 +21,7 @@ GRID = "#e4e6e9"
 def training_curves(
     rows: Sequence[Mapping[str, Any]], *, title: str = "", size: tuple[int, int] = (1280, 560)
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw the log of a run: terms on a logarithmic axis on the left, validation figures in mm on the right.
+    """Draw the log of a run: terms on a logarithmic axis on the left, validation figures on the right.
 
     Parameters
     ----------
@@ -52,9 +52,17 @@ def training_curves(
     drawn = _lines(figures, rows, "figures", lowest=-np.inf)
     if drawn:
         figures.set_ylim(bottom=0, top=_top(drawn))
-    _dress(figures, "Validation", "mm", bool(drawn))
+    _dress(figures, "Validation", _unit(rows), bool(drawn))
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _unit(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Of the validation figures: mm for those of scans; those of pictures each have their own."""
+    names = {name for row in rows for name, value in (row.get("figures") or {}).items() if _is_number(value)}
+    units = {"photo": "photo: % of the colors", "SIDE": "SIDE: 1e-2", "MAD": "MAD: degrees", "identity": "identity: %"}
+    of_pictures = [text for name, text in units.items() if name in names]
+    return ", ".join(of_pictures) if of_pictures else "mm"
 
 
 def _lines(axes: "Axes", rows: Sequence[Mapping[str, Any]], group: str, lowest: float) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ recipe.yaml              what was asked for, every default written out
 checkpoint.safetensors   everything that is needed to continue, bit for bit; the one before it beside it
 log.jsonl                one row for each validation
 model.safetensors        the result, written at the end
-curves.png               drawn from the log by the command line
+curves.png, report.html  drawn from the log and the model by the command line
 """
 
 import fcntl
@@ -32,11 +32,12 @@ class RunFolder:
         self.previous = path / "checkpoint.previous.safetensors"
         self.log = path / "log.jsonl"
         self.curves = path / "curves.png"
+        self.report = path / "report.html"
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Everything that a run may leave."""
-        return self.recipe, self.model, self.checkpoint, self.previous, self.log, self.curves
+        return self.recipe, self.model, self.checkpoint, self.previous, self.log, self.curves, self.report
 
     def clear(self) -> None:
         """Remove the files of an earlier run, and nothing else."""

@@ -84,7 +84,12 @@ def test_a_model_in_closed_form_has_no_curves(job, capsys):
     assert "tiny_mean, computed in " in capsys.readouterr().out
     scans = tiny_autoencoder.tiny_scans()
     assert np.allclose(load("mean").mean, scans.vertices(scans.rows("train")).mean(0), atol=1e-5)
-    assert sorted(p.name for p in Path("mean").iterdir()) == [".lock", "model.safetensors", "recipe.yaml"]
+    assert sorted(p.name for p in Path("mean").iterdir()) == [
+        ".lock",
+        "model.safetensors",
+        "recipe.yaml",
+        "report.html",
+    ]
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(job, capsys):
