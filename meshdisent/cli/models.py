@@ -59,7 +59,8 @@ def describe(name: str) -> dict[str, Any]:
         "license": card.get("license"),
         "has_weights": weights is not None,
         "bytes": weights.stat().st_size if weights is not None else None,
-        "figures_mm": figures(weights) if weights is not None else {},
+        "figures_mm": figures(weights, "E_") if weights is not None else {},
+        "depth": figures(weights, "SIDE", "MAD") if weights is not None else {},
         "named_expressions": named_expression_count(weights) if weights is not None else 0,
         "variants": zoo_variants(name),
     }
@@ -79,8 +80,8 @@ def front_matter(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def figures(weights: Path) -> dict[str, float]:
-    """Mean figures in mm that stand in the head of a model file."""
+def figures(weights: Path, *beginnings: str) -> dict[str, float]:
+    """Mean figures that stand in the head of a model file: E_... in mm, SIDE times 100, MAD in degrees."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -88,7 +89,7 @@ def figures(weights: Path) -> dict[str, float]:
             metrics = json.loads((file.metadata() or {}).get("card", "{}")).get("metrics", {})
     except (SafetensorError, ValueError):
         return {}
-    found = {name: _mean(value) for name, value in metrics.items() if name.startswith("E_")}
+    found = {name: _mean(value) for name, value in metrics.items() if name.startswith(beginnings)}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -110,17 +111,21 @@ def text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         size = f"{row['bytes'] / 1e6:.1f} MB" if row["has_weights"] else "recipe"
         shown = ", ".join(f"{name} {value:.2f}" for name, value in row["figures_mm"].items())
+        depth = ", ".join(f"{name} {value:.2f}{_UNITS[name]}" for name, value in row["depth"].items())
         count = len(row["variants"])
         variants = f"{count} variant{'s' * (count > 1)}" if count else None
         shapes = row["named_expressions"]
         named = f"{shapes} named expression{'s' * (shapes > 1)}" if shapes else None
-        facts = [size, row["data"], row["license"], f"{shown} mm" if shown else None, named, variants]
+        facts = [size, row["data"], row["license"], f"{shown} mm" if shown else None, depth or None, named, variants]
         lines.append(f"{row['name']:{width}}  {', '.join(str(fact) for fact in facts if fact)}")
         if row["what"]:
             lines.append(f"{'':{width}}  {' '.join(str(row['what']).split())}")
     lines.append("")
     lines.append("Train one: meshdisent train NAME --data faces.h5 --out run")
     return "\n".join(lines)
+
+
+_UNITS = {"SIDE": "e-2", "MAD": " degrees"}
 
 
 def _mean(value: Any) -> float | None:
