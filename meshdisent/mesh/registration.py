@@ -1,7 +1,9 @@
 r"""Non-rigid registration: the template of a topology is brought onto a surface without correspondences.
 
 1. Its pose: from landmarks, or searched (:mod:`~meshdisent.mesh.pose_search`).
-2. With a linear model of shapes, the most probable shape, point to plane (:mod:`~meshdisent.mesh.plane_fit`).
+2. With a linear model of shapes, the most probable shape, point to plane (:mod:`~meshdisent.mesh.plane_fit`), less
+   noise in each stage; then model and bending together, so that what the model cannot do is bent and not forced
+   upon it (:mod:`~meshdisent.mesh.thin_plate`).
 3. From there it bends freely, stiff at first and softer in each stage (:mod:`~meshdisent.mesh.thin_plate`, with the
    equation), as in the optimal-step registration of Amberg et al. (2007).
 
@@ -57,6 +59,8 @@ class RegistrationConfig:
     with_scale : Look for a scale too; otherwise the target is as large as its unit, mm, says.
     lengths_mm : Stiffness of each free stage: waves shorter than about six times this are not followed.
     noises_mm : Noise of each stage with a prior: how far the shape may be from the target for the sake of probability.
+    lengths_beside_prior_mm : Stiffness of each stage in which a prior and bending share what is left.
+    mode_mm4 : What one squared standard deviation of the prior costs there: squared mm on so many mm^2 of surface.
     lengths_after_prior_mm : As ``lengths_mm``, when a prior has been fitted before.
     rounds : Matches and solutions a stage.
     point_weight : Weight of the distance to a match beside that to its plane.
@@ -72,8 +76,10 @@ class RegistrationConfig:
 
     with_scale: bool = False
     lengths_mm: tuple[float, ...] = (60.0, 40.0, 25.0, 15.0, 10.0, 6.0, 4.0, 2.5)
-    noises_mm: tuple[float, ...] = (8.0, 4.0, 2.0, 1.0, 0.5, 0.3)
-    lengths_after_prior_mm: tuple[float, ...] = (10.0, 6.0, 4.0, 2.5)
+    noises_mm: tuple[float, ...] = (8.0, 4.0, 2.0, 1.0)
+    lengths_beside_prior_mm: tuple[float, ...] = (6.0,)
+    mode_mm4: float = 5.0
+    lengths_after_prior_mm: tuple[float, ...] = (2.5,)
     rounds: int = 4
     point_weight: float = 0.005
     normal_mm: float = 20.0
@@ -84,14 +90,16 @@ class RegistrationConfig:
     limits: FitLimits = field(default_factory=FitLimits)
 
     def __post_init__(self) -> None:
-        for name in ("lengths_mm", "noises_mm", "lengths_after_prior_mm"):
+        for name in ("lengths_mm", "noises_mm", "lengths_beside_prior_mm", "lengths_after_prior_mm"):
             values = getattr(self, name)
             if not values or min(values) <= 0 or list(values) != sorted(values, reverse=True):
                 raise RecipeError(f"{name} of a registration is {values}; wanted lengths above 0 that only decrease.")
-        if self.rounds < 1 or not self.point_weight > 0 or self.normal_mm < 0 or not self.seen_mm > 0:
+        above = (self.point_weight, self.seen_mm, self.mode_mm4)
+        if self.rounds < 1 or self.normal_mm < 0 or not min(above) > 0:
             raise RecipeError(
                 f"A registration got rounds {self.rounds}, point_weight {self.point_weight}, normal_mm "
-                f"{self.normal_mm}, seen_mm {self.seen_mm}; wanted rounds >= 1, normal_mm >= 0, the others above 0."
+                f"{self.normal_mm}, seen_mm {self.seen_mm}, mode_mm4 {self.mode_mm4}; wanted rounds >= 1, "
+                "normal_mm >= 0, the others above 0."
             )
         if self.rims not in ("none", "openings", "all"):
             raise RecipeError(f"A registration got rims {self.rims!r}; wanted none, openings or all.")
@@ -199,7 +207,19 @@ class _Fit:
                 self.motion = self.motion.compose(step)
                 self.shape = prior.shape(weights)
             self._close("prior", noise)
-        self.expected = self.shape
+        self._beside(prior, weights)
+
+    def _beside(self, prior: ShapePrior, weights: np.ndarray) -> None:
+        """Let model and bending share what is left; the bending counts from the model's shape, not from the last."""
+        bent = np.zeros_like(self.shape)
+        for length in self.config.lengths_beside_prior_mm:
+            for _ in range(self.config.rounds):
+                weights, bent = self.plate.solve_beside(
+                    prior, weights, bent, self._planes(), length, self.config.mode_mm4, self._pulls()
+                )
+                self.shape = prior.shape(weights) + bent
+            self._close("prior and bending", length)
+        self.expected = prior.shape(weights)
 
     def open(self) -> None:
         """Bend the template to the rims alone: a mouth that is open is too far from one that is not."""

@@ -204,7 +204,25 @@ def test_a_prior_tells_what_slides_and_what_is_hidden(shapes):
     assert off(found, truth)[hidden].mean() < 1.0
     assert off(found, truth)[~hidden].mean() < 0.3 * off(plain, truth)[~hidden].mean()
     assert off(found, truth)[hidden].mean() < 0.3 * off(plain, truth)[hidden].mean()
-    assert [stage.name for stage in found.stages] == ["prior"] * 6 + ["bending"] * 4
+    assert [stage.name for stage in found.stages] == ["prior"] * 4 + ["prior and bending", "bending"]
+
+
+def test_what_the_prior_cannot_do_is_bent_and_what_it_can_is_not(shapes):
+    """A swelling that no mode makes, on a shape that one mode makes: its weight comes out as it was."""
+    template, fine = egg(shapes, 3), egg(shapes, 4, True)
+
+    def mode(points):
+        return np.stack([np.sin(points @ [0.03, 0.02, 0.01] + 1), np.cos(points[:, 0] / 30), 0 * points[:, 0]], axis=1)
+
+    truth, seen = (swollen(points + 5.0 * mode(points)) for points in (template.template, fine.template))
+    prior = ShapePrior(mean=template.template, basis=mode(template.template)[None], deviations=np.array([4.0]))
+    target = surface(Topology(seen, fine.faces))
+    both = RegistrationConfig(lengths_after_prior_mm=(2.5,))
+    found = register(template, target, both, starts=HERE, prior=prior)
+    forced = dataclasses.replace(both, noises_mm=(8.0, 4.0, 2.0, 1.0, 0.5, 0.3), lengths_beside_prior_mm=(1e3,))
+    rigid = register(template, target, forced, starts=HERE, prior=prior)
+    assert off(found, truth).mean() < 0.95 * off(rigid, truth).mean()
+    assert found.residual.mean_mm < 0.1
 
 
 def cube():
@@ -312,5 +330,9 @@ def test_what_does_not_belong_together_is_refused(shapes):
         RegistrationConfig(lengths_mm=(1.0, 2.0))
     with pytest.raises(RecipeError, match="rounds 0"):
         RegistrationConfig(rounds=0)
+    with pytest.raises(RecipeError, match=r"mode_mm4 0.0; wanted rounds >= 1, normal_mm >= 0, the others above 0"):
+        RegistrationConfig(mode_mm4=0.0)
+    with pytest.raises(RecipeError, match="lengths_beside_prior_mm of a registration is"):
+        RegistrationConfig(lengths_beside_prior_mm=(2.0, 4.0))
     with pytest.raises(RecipeError, match="limit fewest_seen of a registration is 0"):
         FitLimits(fewest_seen=0.0)
