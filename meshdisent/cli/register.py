@@ -57,8 +57,9 @@ class Arguments:
     """Scans may be turned any way."""
     scale: bool = False
     """Scans may be of any size."""
-    rims: Literal["none", "openings", "all"] = "openings"
-    """Rims of the scan that are rims of the template: eyes and mouth where it is open there; the outer rim, too."""
+    rims: Literal["none", "openings", "auto", "all"] = "auto"
+    """Rims of the scan that are rims of the template: eyes and mouth where it is open there (openings); the outer rim,
+    too (all), or if the template comes to lie on it (auto)."""
     keep_all: bool = False
     """Do not cut the face out of a scan that is much larger than the template."""
     save_map: Annotated[Path | None, tyro.conf.arg(metavar="MAP.NPZ")] = None
