@@ -32,6 +32,7 @@ from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts, search_pose
+from meshdisent.mesh.raw_surface import PART_LIMITS, find_face
 from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
@@ -164,6 +165,33 @@ def refusals(template: Topology, raw: Raw) -> list[dict[str, Any]]:
             except DataError as error:
                 rows.append({"thing": name, "any_pose": any_pose, "refused": str(error)})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return rows + refusals_of_parts(template)
+
+
+def refusals_of_parts(template: Topology) -> list[dict[str, Any]]:
+    """What is larger than a face and has none in it, on the way that cuts faces out of heads."""
+    random = np.random.default_rng(SEED)
+    ball, head = trimesh.creation.icosphere(5), trimesh.creation.icosphere(5)
+    torso = [150, 210, 90] * ball.vertices
+    head.vertices *= [80, 115, 100]
+    ball.vertices = ball.vertices * [230, 120, 110] - [0, 230, 0]
+    back = trimesh.util.concatenate([head, ball])
+    things = {
+        "random triangles": (random.uniform(-200, 200, (3000, 3)), random.integers(0, 3000, (6000, 3))),
+        "torso": (torso + 15 * np.sin(torso[:, [1, 2, 0]] / 40), ball.faces),
+        "back of a head over shoulders": (np.asarray(back.vertices), np.asarray(back.faces)),
+    }
+    rows = []
+    for name, (vertices, faces) in things.items():
+        target = TargetSurface.of_mesh(vertices, np.asarray(faces, dtype=np.int64), 5.0)
+        row: dict[str, Any] = {"thing": name, "is_cut_out": True, "refused": None}
+        try:
+            found = find_face(template, target)
+            register(template, found.target, RegistrationConfig(rims="auto", limits=PART_LIMITS), starts=[found.pose])
+        except DataError as error:
+            row["refused"] = str(error)
+        rows.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
     return rows
 
 
