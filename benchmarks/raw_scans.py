@@ -9,7 +9,8 @@ this seed are neither in it nor in the prior.
 
 vertex: mean distance of all vertices from where they truly are. surface: of the vertices from the true surface without
 noise. Ways: "none" knows nothing but closest points; "openings" lays rims of eyes and mouth along each other first;
-"all" also the outer rim, which these scans share with the template; "prior" is a model's. Refusals: what is no face, or
+"all" also the outer rim, which these scans share with the template; "auto" finds out whether they do; "prior" is a
+model's, with "auto". Refusals: what is no face, or
 too little of one. Peers: trimesh's registrations, which are given the true pose.
 """
 
@@ -31,6 +32,7 @@ from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts, search_pose
+from meshdisent.mesh.raw_surface import PART_LIMITS, find_face
 from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
@@ -38,7 +40,7 @@ from meshdisent.morphable.model_file import load_morphable
 from meshdisent.morphable.shape_prior import shape_prior
 
 SEED, NOISE_MM, FACES, HOLES, HOLE_MM = 1414, 0.5, 40_000, 4, (5.0, 10.0)
-WAYS = ("none", "openings", "all", "prior")
+WAYS = ("none", "openings", "auto", "all", "prior")
 PARTS = ("fits", "refusals", "peers", "time")
 
 
@@ -115,7 +117,7 @@ def fits(
         for way in ways:
             begin = time.process_time()
             row = {"scan": number, "expression": raw.name, "way": way, "turn_off_degrees": float(np.degrees(off))}
-            rims = "openings" if way == "prior" else way
+            rims = "auto" if way == "prior" else way
             try:
                 found = register(
                     template, target, RegistrationConfig(rims=rims),
@@ -158,11 +160,38 @@ def refusals(template: Topology, raw: Raw) -> list[dict[str, Any]]:
             target = TargetSurface.of_mesh(np.asarray(vertices), np.asarray(faces, dtype=np.int64))
             starts = any_starts(template, target) if any_pose else None
             try:
-                register(template, target, RegistrationConfig(rims="openings"), starts=starts)
+                register(template, target, RegistrationConfig(rims="auto"), starts=starts)
                 rows.append({"thing": name, "any_pose": any_pose, "refused": None})
             except DataError as error:
                 rows.append({"thing": name, "any_pose": any_pose, "refused": str(error)})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return rows + refusals_of_parts(template)
+
+
+def refusals_of_parts(template: Topology) -> list[dict[str, Any]]:
+    """What is larger than a face and has none in it, on the way that cuts faces out of heads."""
+    random = np.random.default_rng(SEED)
+    ball, head = trimesh.creation.icosphere(5), trimesh.creation.icosphere(5)
+    torso = [150, 210, 90] * ball.vertices
+    head.vertices *= [80, 115, 100]
+    ball.vertices = ball.vertices * [230, 120, 110] - [0, 230, 0]
+    back = trimesh.util.concatenate([head, ball])
+    things = {
+        "random triangles": (random.uniform(-200, 200, (3000, 3)), random.integers(0, 3000, (6000, 3))),
+        "torso": (torso + 15 * np.sin(torso[:, [1, 2, 0]] / 40), ball.faces),
+        "back of a head over shoulders": (np.asarray(back.vertices), np.asarray(back.faces)),
+    }
+    rows = []
+    for name, (vertices, faces) in things.items():
+        target = TargetSurface.of_mesh(vertices, np.asarray(faces, dtype=np.int64), 5.0)
+        row: dict[str, Any] = {"thing": name, "is_cut_out": True, "refused": None}
+        try:
+            found = find_face(template, target)
+            register(template, found.target, RegistrationConfig(rims="auto", limits=PART_LIMITS), starts=[found.pose])
+        except DataError as error:
+            row["refused"] = str(error)
+        rows.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
     return rows
 
 
@@ -200,7 +229,7 @@ def times(template: Topology, raw: Raw) -> dict[str, float]:
     topology = Topology(small[0].astype(np.float64), small[1].astype(np.int64))
     wall, cpu = time.perf_counter(), time.process_time()
     target = TargetSurface.of_mesh(vertices.astype(np.float64), faces.astype(np.int64))
-    register(topology, target, RegistrationConfig(rims="openings"), starts=any_starts(topology, target))
+    register(topology, target, RegistrationConfig(rims="auto"), starts=any_starts(topology, target))
     return {
         "scan_vertices": len(vertices),
         "template_vertices": topology.vertex_count,
@@ -233,7 +262,7 @@ def main() -> None:
     parser.add_argument("protocol", type=Path, metavar="PROTOCOL")
     parser.add_argument("--prior", metavar="MODEL")
     parser.add_argument("--faces", type=int, default=50)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["all", "prior"])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["auto", "prior"])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", type=Path, help="write everything there; parts that are not run now are kept")
     chosen = parser.parse_args()

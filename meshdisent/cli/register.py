@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from meshdisent.mesh.topology import Topology
 
 _FARTHEST_MM = 15.0
-#: What was cut out of a larger scan has more left over (hair, teeth, eyes), so most of the template must lie on it.
-_SEEN_OF_FACE, _EXPLAINED_OF_PART = 0.6, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +55,9 @@ class Arguments:
     """Scans may be turned any way."""
     scale: bool = False
     """Scans may be of any size."""
-    rims: Literal["none", "openings", "all"] = "openings"
-    """Rims of the scan that are rims of the template: eyes and mouth where it is open there; the outer rim, too."""
+    rims: Literal["none", "openings", "auto", "all"] = "auto"
+    """Rims of the scan that are rims of the template: eyes and mouth where it is open there (openings); the outer rim,
+    too (all), or if the template comes to lie on it (auto)."""
     keep_all: bool = False
     """Do not cut the face out of a scan that is much larger than the template."""
     save_map: Annotated[Path | None, tyro.conf.arg(metavar="MAP.NPZ")] = None
@@ -165,8 +164,7 @@ class _Fitter:
         """The face of a scan, where to start from, within which limits, and the share that was cut off."""
         from meshdisent.mesh.alignment import align
         from meshdisent.mesh.pose_search import any_starts
-        from meshdisent.mesh.raw_surface import find_face, is_more_than_a_face
-        from meshdisent.mesh.registration_result import FitLimits
+        from meshdisent.mesh.raw_surface import PART_LIMITS, find_face, is_more_than_a_face
 
         starts = any_starts(self.topology, target) if self.given.any_pose else None
         has_pose = landmarks is not None or not (self.given.any_pose or self.given.scale)
@@ -177,8 +175,7 @@ class _Fitter:
             pose = align(self.topology.template[landmarks.vertices], landmarks.points, self.given.scale)
         found = find_face(self.topology, target, pose)
         print(f"{path}: {found.cut_share:.0%} of it is no part of the template and was cut off.", file=sys.stderr)
-        limits = FitLimits(fewest_seen=_SEEN_OF_FACE, fewest_explained=_EXPLAINED_OF_PART)
-        return found.target, [found.pose], replace(self.config, limits=limits), found.cut_share
+        return found.target, [found.pose], replace(self.config, limits=PART_LIMITS), found.cut_share
 
     def _draw(
         self, path: Path, target: "TargetSurface", found: "Registration | FitRefused", title: str, caption: str

@@ -8,7 +8,12 @@ by dynamic time warping (Sakoe and Chiba 1978) of positions, with the extent of 
 
 from the pair of points at which the even walk along both costs least. A border of the scan is the rim of an opening if
 it is as long, within bounds, and lies where it should; holes are not.
+
+Scans end anywhere. Where the template, bent to what is inside, comes to lie with its outer rim on the end of the scan
+all around, the scan was cut along that rim, and the rim holds what slides; else it says nothing.
 """
+
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +33,9 @@ _LENGTHS = (0.55, 1.7)  # of a rim of the scan, over the template's
 _OUTER_LENGTHS = (0.85, 1.18)
 _APART = 0.13  # mean distance between both, over the length of the rim
 _APART_MM = 25.0
+#: The outer rim counts if half and nine tenths of it lie so near to the line; of raw faces it was 1 to 3 mm away where
+#: they were cut along it, and where they were cut elsewhere as far as that.
+_NEAR_MM = (3.0, 6.0)
 _FLAT = 0.25  # an axis along which a rim extends less than this share of the largest is not stretched further
 _PENALTY = 0.02  # of a step that stays on one line
 
@@ -43,17 +51,25 @@ class Rims:
     ----------
     topology, target : The template, and the scan with faces; one without has no rims.
     motion : From the template's frame to the scan's.
-    with_outer : Also the longest rim of the template, for scans that were cut along the same line. There a vertex goes
-        to the nearest point of the line, since along it nothing says how far.
+    outer : Whether the longest rim of the template counts, too: ``always``, for scans that were cut along the same
+        line, ``near``, while it lies on such a line, or ``never``. There a vertex goes to the nearest point of the
+        line, since along it nothing says how far.
     """
 
-    def __init__(self, topology: Topology, target: TargetSurface, motion: Similarity, with_outer: bool):
+    def __init__(
+        self,
+        topology: Topology,
+        target: TargetSurface,
+        motion: Similarity,
+        outer: Literal["never", "near", "always"] = "never",
+    ):
         self._rows, self._points = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 3))]
         self._outer: tuple[np.ndarray, cKDTree] | None = None
+        self._is_near_asked = outer == "near"
         self.count = 0
         if target.faces is None or target.vertices is None or not topology.is_border.any():
             return
-        outer, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -_length(topology.template[loop]))
+        longest, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -_length(topology.template[loop]))
         lines = [motion.inverse().apply(target.vertices[loop]) for loop in closed_borders(target.faces)]
         lines = [line for line in lines if _length(line) > _SHORTEST_MM]
         for loop in inner:
@@ -62,8 +78,11 @@ class Rims:
                 self._rows.append(loop)
                 self._points.append(motion.apply(found[0]))
                 self.count += 1
-        if with_outer and (found := _partner(topology.template[outer], lines, _OUTER_LENGTHS)) is not None:
-            self._outer = outer, cKDTree(motion.apply(_dense(lines[found[1]])))
+        if outer == "never":
+            return
+        found = _partner(topology.template[longest], lines, _OUTER_LENGTHS)
+        if found is not None:
+            self._outer = longest, cKDTree(motion.apply(_dense(lines[found[1]])))
             self.count += 1
 
     def pulls(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
@@ -76,8 +95,9 @@ class Rims:
         points[rows], weights[rows] = back.apply(np.concatenate(self._points)), PULL_MM2
         if self._outer is not None:
             rows, line = self._outer
-            nearest = line.query(motion.apply(shape[rows]))[1]
-            points[rows], weights[rows] = back.apply(line.data[nearest]), PULL_MM2
+            apart, nearest = line.query(motion.apply(shape[rows]))
+            if not self._is_near_asked or (np.quantile(apart, [0.5, 0.9]) < motion.scale * np.array(_NEAR_MM)).all():
+                points[rows], weights[rows] = back.apply(line.data[nearest]), PULL_MM2
         return Pulls(points, weights)
 
 

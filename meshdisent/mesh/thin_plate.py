@@ -14,6 +14,13 @@ match holds near its neighbors: beyond h a displacement goes on as a constant, n
 that hang on nothing are tied to the nearest vertices of the largest one. The normal equations are solved by conjugate
 gradients; their preconditioner is a sparse factorization of the same matrix with :math:`n n^T` replaced by its mean
 :math:`I / 3`, which takes each axis alone: a tenth of the numbers to factorize.
+
+Beside a linear model of shapes, :math:`x_v = \mu_v + \sum_k c_k b_{kv}`, weights and displacement are found together,
+
+.. math:: \min_{c, d} E(d) + \rho \sum_k c_k^2,
+
+so that what the model can do costs no bending, and what it cannot do leaves its weights alone: the maximum a posteriori
+of a Gaussian model of shapes plus a smooth Gaussian process (Luethi et al. 2018, with a thin plate for its kernel).
 """
 
 from collections.abc import Callable
@@ -22,11 +29,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sparse
 from jaxtyping import Float, Int
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from meshdisent.mesh.normals import face_normals
-from meshdisent.mesh.plane_fit import Planes
+from meshdisent.mesh.plane_fit import Planes, ShapePrior
 from meshdisent.mesh.topology import Topology
 
 HOLD_MM = 40.0  # h
@@ -42,6 +50,19 @@ class Pulls(NamedTuple):
 
     points: Float[np.ndarray, "vertex 3"]
     weights: Float[np.ndarray, " vertex"]
+
+
+class _System(NamedTuple):
+    """Normal equations: what data and bending do to a displacement, nearly the inverse of both, and the right side."""
+
+    data: _Map
+    bend: _Map
+    near: _Map
+    right: Float[np.ndarray, "vertex 3"]
+    diagonal: Float[np.ndarray, " vertex"]
+
+    def times(self, d: Float[np.ndarray, "vertex 3"]) -> Float[np.ndarray, "vertex 3"]:
+        return self.data(d) + self.bend(d)
 
 
 class ThinPlate:
@@ -81,26 +102,66 @@ class ThinPlate:
         length_mm : l.
         pulls : Places for some of the vertices, if any, in mm^2 of surface that each is worth.
         """
-        weights = self.areas * planes.weights
-        along, everywhere = weights, weights * planes.point_weight + self._least
+        system = self._system(start, planes, length_mm, pulls)
+        return _conjugate_gradients(system.times, system.near, system.right, displacement)
+
+    def solve_beside(
+        self,
+        prior: ShapePrior,
+        weights: Float[np.ndarray, " mode"],
+        displacement: Float[np.ndarray, "vertex 3"],
+        planes: Planes,
+        length_mm: float,
+        rho_mm4: float,
+        pulls: Pulls | None = None,
+    ) -> tuple[Float[np.ndarray, " mode"], Float[np.ndarray, "vertex 3"]]:
+        """The weights c of a model of shapes and the displacement d from that shape that minimize E + rho |c|^2.
+
+        Parameters
+        ----------
+        prior : The model.
+        weights, displacement : (K,) and (V, 3) Where the search begins.
+        planes, length_mm, pulls : As in :meth:`solve`.
+        rho_mm4 : What one squared standard deviation of a mode costs: squared mm of distance on so many mm^2.
+        """
+        count, modes = len(weights), prior.modes.reshape(len(weights), -1)
+        system = self._system(np.asarray(prior.mean, dtype=np.float64), planes, length_mm, pulls)
+        mean = (modes * np.repeat(system.diagonal, 3)) @ modes.T + rho_mm4 * np.eye(count)
+        factor = cho_factor(mean)
+
+        def times(both: np.ndarray) -> np.ndarray:
+            bent = both[count:].reshape(-1, 3)
+            held = system.data(bent + (both[:count] @ modes).reshape(-1, 3))
+            return np.concatenate([modes @ held.ravel() + rho_mm4 * both[:count], (held + system.bend(bent)).ravel()])
+
+        def near(both: np.ndarray) -> np.ndarray:
+            bent = system.near(both[count:].reshape(-1, 3))
+            return np.concatenate([cho_solve(factor, both[:count]), bent.ravel()])
+
+        right = np.concatenate([modes @ system.right.ravel(), system.right.ravel()])
+        found = _conjugate_gradients(times, near, right, np.concatenate([weights, displacement.ravel()]))
+        return found[:count], found[count:].reshape(-1, 3)
+
+    def _system(self, start: np.ndarray, planes: Planes, length_mm: float, pulls: Pulls | None) -> "_System":
+        """The normal equations of E for a surface that starts at ``start``."""
+        along = self.areas * planes.weights
         pulled = np.zeros(len(start)) if pulls is None else pulls.weights
+        everywhere = along * planes.point_weight + self._least + pulled
         energy = length_mm**4 * self._energy
-        diagonal = along / 3 + everywhere + pulled
+        diagonal = along / 3 + everywhere
         if self._factored is None or self._factored[0] != length_mm:
             # Matches change little within a stage; factorizing takes longer than the few more steps.
             self._factored = length_mm, _factorized(energy + sparse.diags_array(diagonal))
-        near = self._factored[1]
 
-        def times(d: np.ndarray) -> np.ndarray:
-            onto = (along * (planes.normals * d).sum(axis=1))[:, None] * planes.normals
-            return energy @ d + onto + (everywhere + pulled)[:, None] * d
+        def data(d: np.ndarray) -> np.ndarray:
+            return (along * (planes.normals * d).sum(axis=1))[:, None] * planes.normals + everywhere[:, None] * d
 
         gap = planes.points - start
         right = (along * (planes.normals * gap).sum(axis=1))[:, None] * planes.normals
-        right += (weights * planes.point_weight)[:, None] * gap
+        right += (along * planes.point_weight)[:, None] * gap
         if pulls is not None:
             right += pulled[:, None] * (pulls.points - start)
-        return _conjugate_gradients(times, near.solve, right, displacement)
+        return _System(data, lambda d: energy @ d, self._factored[1].solve, right, diagonal)
 
     def extension(self, held: Int[np.ndarray, " held"]) -> Callable[[np.ndarray], np.ndarray]:
         """What takes displacements of some vertices to displacements of all that bend least.

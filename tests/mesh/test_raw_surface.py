@@ -7,11 +7,13 @@ from meshdisent.errors import DataError
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.raw_surface import (
     MILLIMETERS,
+    PART_LIMITS,
     estimated_normals,
     find_face,
     guessed_unit,
     is_more_than_a_face,
 )
+from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
@@ -78,3 +80,18 @@ def test_what_looks_away_has_no_face(shapes):
     down = TargetSurface.of_mesh(20.0 * flat[:, [0, 2, 1]], faces)
     with pytest.raises(DataError, match="looks along"):
         find_face(template, down)
+
+
+def test_a_smooth_thing_that_the_template_could_be_drawn_over_is_refused(shapes):
+    """A torso without a nose: met everywhere in the end, but not while the template is stiff."""
+    template = nose(shapes)[0]
+    ball, faces = shapes.sphere(3)
+    torso = TargetSurface.of_mesh(ball * [150, 210, 90], faces)
+    found = find_face(template, torso)
+    quick = RegistrationConfig(lengths_mm=(60.0, 20.0, 8.0, 4.0), rounds=2)
+    fit = register(template, found.target, quick, starts=[found.pose])
+    assert fit.seen_share > PART_LIMITS.fewest_seen
+    assert fit.explained_share > PART_LIMITS.fewest_explained
+    strict = RegistrationConfig(lengths_mm=quick.lengths_mm, rounds=2, limits=PART_LIMITS)
+    with pytest.raises(DataError, match=r"after the stiff stage half of the matched .* wanted at most 2\.8"):
+        register(template, found.target, strict, starts=[found.pose])

@@ -88,11 +88,12 @@ def test_rigid_motion_of_the_target_moves_the_result_alike(shapes):
     motion = Similarity(
         1.0, Rotation.from_euler("xyz", [20, 130, -50], degrees=True).as_matrix(), np.array([30.0, -200, 5])
     )
+    # Bending counts from the pose, which the search leaves some hundredths of a mm apart.
     still = register(template, surface(target), QUICK, starts=HERE)
     moved_target = Topology(motion.apply(target.template), target.faces)
     moved = register(template, surface(moved_target), QUICK, starts=[motion])
-    np.testing.assert_allclose(moved.vertices, motion.apply(still.vertices), atol=0.02)
-    np.testing.assert_allclose(moved.in_template_frame, still.in_template_frame, atol=0.02)
+    np.testing.assert_allclose(moved.vertices, motion.apply(still.vertices), atol=0.1)
+    np.testing.assert_allclose(moved.in_template_frame, still.in_template_frame, atol=0.1)
     np.testing.assert_allclose(moved.motion.apply(moved.in_template_frame), moved.vertices, atol=1e-9)
 
 
@@ -204,7 +205,25 @@ def test_a_prior_tells_what_slides_and_what_is_hidden(shapes):
     assert off(found, truth)[hidden].mean() < 1.0
     assert off(found, truth)[~hidden].mean() < 0.3 * off(plain, truth)[~hidden].mean()
     assert off(found, truth)[hidden].mean() < 0.3 * off(plain, truth)[hidden].mean()
-    assert [stage.name for stage in found.stages] == ["prior"] * 6 + ["bending"] * 4
+    assert [stage.name for stage in found.stages] == ["prior"] * 4 + ["prior and bending", "bending"]
+
+
+def test_what_the_prior_cannot_do_is_bent_and_what_it_can_is_not(shapes):
+    """A swelling that no mode makes, on a shape that one mode makes: its weight comes out as it was."""
+    template, fine = egg(shapes, 3), egg(shapes, 4, True)
+
+    def mode(points):
+        return np.stack([np.sin(points @ [0.03, 0.02, 0.01] + 1), np.cos(points[:, 0] / 30), 0 * points[:, 0]], axis=1)
+
+    truth, seen = (swollen(points + 5.0 * mode(points)) for points in (template.template, fine.template))
+    prior = ShapePrior(mean=template.template, basis=mode(template.template)[None], deviations=np.array([4.0]))
+    target = surface(Topology(seen, fine.faces))
+    both = RegistrationConfig(lengths_after_prior_mm=(2.5,))
+    found = register(template, target, both, starts=HERE, prior=prior)
+    forced = dataclasses.replace(both, noises_mm=(8.0, 4.0, 2.0, 1.0, 0.5, 0.3), lengths_beside_prior_mm=(1e3,))
+    rigid = register(template, target, forced, starts=HERE, prior=prior)
+    assert off(found, truth).mean() < 0.95 * off(rigid, truth).mean()
+    assert found.residual.mean_mm < 0.1
 
 
 def cube():
@@ -312,5 +331,9 @@ def test_what_does_not_belong_together_is_refused(shapes):
         RegistrationConfig(lengths_mm=(1.0, 2.0))
     with pytest.raises(RecipeError, match="rounds 0"):
         RegistrationConfig(rounds=0)
+    with pytest.raises(RecipeError, match=r"mode_mm4 0.0; wanted rounds >= 1, normal_mm >= 0, the others above 0"):
+        RegistrationConfig(mode_mm4=0.0)
+    with pytest.raises(RecipeError, match="lengths_beside_prior_mm of a registration is"):
+        RegistrationConfig(lengths_beside_prior_mm=(2.0, 4.0))
     with pytest.raises(RecipeError, match="limit fewest_seen of a registration is 0"):
         FitLimits(fewest_seen=0.0)

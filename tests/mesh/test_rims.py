@@ -49,7 +49,7 @@ def test_an_opening_that_moved_and_widened_is_followed_all_around():
     motion = Similarity(1.0, Rotation.from_euler("xyz", [0.4, 2.0, 1.0]).as_matrix(), np.array([100.0, 5, 7]))
     placed = TargetSurface.of_mesh(motion.apply(truth), template.faces)
     for surface, way in ((target, HERE), (placed, motion)):
-        rims = Rims(template, surface, way, with_outer=False)
+        rims = Rims(template, surface, way, outer="never")
         pulls = rims.pulls(template.template, way)
         assert rims.count == 1
         assert np.array_equal(np.flatnonzero(pulls.weights), np.sort(rim))
@@ -61,7 +61,7 @@ def test_a_hole_is_no_opening():
     template = sheet([(60.0, 60.0, 24.0, 9.0)])
     small, far = sheet([(60.0, 60.0, 6.0, 6.0)]), sheet([(20.0, 100.0, 24.0, 9.0)])
     for other in (small, far):
-        rims = Rims(template, TargetSurface.of_mesh(other.template, other.faces), HERE, with_outer=False)
+        rims = Rims(template, TargetSurface.of_mesh(other.template, other.faces), HERE, outer="never")
         assert rims.count == 0
         assert rims.pulls(template.template, HERE) is None
 
@@ -69,18 +69,30 @@ def test_a_hole_is_no_opening():
 def test_the_outer_rim_is_followed_across_but_not_along():
     template, target = sheet([]), sheet([], shift=4.0)
     surface = TargetSurface.of_mesh(target.template, target.faces)
-    assert Rims(template, surface, HERE, with_outer=False).count == 0
-    pulls = Rims(template, surface, HERE, with_outer=True).pulls(template.template, HERE)
+    assert Rims(template, surface, HERE, outer="never").count == 0
+    pulls = Rims(template, surface, HERE, outer="always").pulls(template.template, HERE)
     left = np.flatnonzero((template.template[:, 0] == 0) & (np.abs(template.template[:, 1] - 60) < 30))
     top = np.flatnonzero((template.template[:, 1] == 120) & (np.abs(template.template[:, 0] - 60) < 30))
     np.testing.assert_allclose(pulls.points[left], template.template[left] + [4.0, 0, 0], atol=0.4)
     np.testing.assert_allclose(pulls.points[top], template.template[top], atol=0.4)
 
 
+@pytest.mark.parametrize(("shift", "is_held"), [(2.0, True), (9.0, False)])
+def test_the_outer_rim_holds_only_while_the_template_lies_on_it(shift, is_held):
+    template, target = sheet([]), sheet([], shift=shift)
+    rims = Rims(template, TargetSurface.of_mesh(target.template, target.faces), HERE, outer="near")
+    inside = (template.template - 60) * [0.85, 0.85, 1.0] + 60  # 9 mm from the line all around
+    assert rims.count == 1
+    near = rims.pulls(template.template, HERE)
+    assert bool(near.weights.any()) is is_held
+    assert set(near.weights[template.is_border]) == {PULL_MM2 if is_held else 0.0}
+    assert not rims.pulls(inside, HERE).weights.any()
+
+
 def test_points_without_faces_have_no_rims():
     template = sheet([(60.0, 60.0, 24.0, 9.0)])
     cloud = TargetSurface.of_points(template.template, np.tile([0.0, 0.0, 1.0], (template.vertex_count, 1)))
-    assert Rims(template, cloud, HERE, with_outer=True).count == 0
+    assert Rims(template, cloud, HERE, outer="always").count == 0
 
 
 @pytest.mark.parametrize("loops", [1, 2])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meshdisent.mesh.plane_fit import Planes
+from meshdisent.mesh.plane_fit import Planes, ShapePrior
 from meshdisent.mesh.thin_plate import Pulls, ThinPlate
 from meshdisent.mesh.topology import Topology
 
@@ -99,3 +99,31 @@ def test_the_gradient_is_zero_at_the_solution(sheet):
     slope = (energy(found + 1e-4 * points) - energy(found - 1e-4 * points)) / 2e-4
     flat = (energy(1e-4 * points) - energy(-1e-4 * points)) / 2e-4
     assert abs(slope) < 5e-3 * abs(flat)
+
+
+def test_weights_of_a_model_and_bending_are_the_minimum_together(sheet):
+    """Against both energies, evaluated nearby; what a mode can do bends nothing."""
+    random = np.random.default_rng(1)
+    plate, count = ThinPlate(sheet), sheet.vertex_count
+    normals = random.normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    basis = np.stack([np.sin(sheet.template / 7), random.normal(size=(count, 3))])
+    prior = ShapePrior(mean=sheet.template, basis=basis, deviations=np.array([2.0, 0.5]))
+    bump = np.exp(-((sheet.template[:, :2] - 40) ** 2).sum(axis=1) / 400)[:, None] * [0.0, 1.0, 3.0]
+    points = prior.shape(np.array([1.5, -0.7])) + bump
+    wanted = Planes(points, normals, random.uniform(0.5, 1, size=count), 0.3)
+    pulls = Pulls(points + 0.1, np.where(np.arange(count) < 5, 50.0, 0.0))
+    weights, bent = plate.solve_beside(prior, np.zeros(2), 0 * points, wanted, 8.0, 5.0, pulls)
+    np.testing.assert_allclose(weights, [1.5, -0.7], atol=0.15)
+
+    def energy(c, d):
+        gap = points - prior.shape(c) - d
+        along = (gap * normals).sum(axis=1) ** 2 + 0.3 * (gap**2).sum(axis=1)
+        held = (pulls.weights * ((gap + 0.1) ** 2).sum(axis=1)).sum()
+        data = (plate.areas * wanted.weights * along).sum()
+        return data + held + 8.0**4 * (d * (plate._energy @ d)).sum() + 5.0 * (c**2).sum()
+
+    least = energy(weights, bent)
+    for _ in range(10):
+        assert least < energy(weights + random.normal(0, 0.05, 2), bent)
+        assert least < energy(weights, bent + 0.05 * random.normal(size=bent.shape))
