@@ -16,6 +16,8 @@ ALLOWED = {
     "pickle": {"mesh/array_pickle.py"},
     # Plain tensors only (weights_only), after every name in the pickle was looked at.
     "torch.load": {"morphable/published.py"},
+    # Looks for a free port, and listens on this machine.
+    "socket": {"show/viewer_server.py"},
     # Its loader is PyYAML's safe one without aliases.
     "yaml.load": {"training/typed_yaml.py"},
 }
@@ -49,7 +51,8 @@ def test_nothing_is_unpickled_run_or_fetched(path):
     found = set(imported(tree))
     for module in found & MODULES:
         assert name(path) in ALLOWED.get(module, ()), f"imports {module}"
-    assert not found & NETWORK
+    for module in found & NETWORK:
+        assert name(path) in ALLOWED.get(module, ()), f"imports {module}"
     for function, words in calls(tree):
         if function == "torch.load":
             assert name(path) in ALLOWED["torch.load"]

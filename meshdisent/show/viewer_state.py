@@ -46,7 +46,7 @@ class FaceState:
     --------
     >>> state = FaceState(model)
     >>> state.move("identity", 0, 1.5)
-    >>> state.sliders("identity")[:2].round(3).tolist(), state.is_at_rest
+    >>> abs(state.sliders("identity")[:2]).round(3).tolist(), state.is_at_rest
     ([1.5, 0.0], True)
     """
 

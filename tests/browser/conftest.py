@@ -37,7 +37,7 @@ def missing(what: str):
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def need():
     """``need("viser")`` gives a module; without it the test is skipped, or fails where the browser is required."""
 
@@ -50,7 +50,7 @@ def need():
     return find
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node_modules() -> Path:
     """The folder of three.js and the validator."""
     folder = HERE / "node_modules"
@@ -59,7 +59,7 @@ def node_modules() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(need):
     """One headless Chromium for all tests."""
     program = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
@@ -132,7 +132,7 @@ def serve(node_modules):
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def screenshot():
     """``screenshot(page)``, or of a part of it (a locator), gives (H, W, 3) uint8."""
     from PIL import Image
@@ -143,7 +143,7 @@ def screenshot():
     return take
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gltf_report(node_modules):
     """``gltf_report(path)`` gives what the Khronos validator says about a GLB."""
     node = shutil.which("node") or missing("needs Node.js (Debian: apt-get install nodejs), which is absent")
