@@ -53,6 +53,15 @@ def test_each_model_has_its_size_data_license_and_figures(zoo, capsys):
     ]
 
 
+def test_a_model_of_pictures_has_the_figures_of_its_depth(capsys):
+    """The one that comes along; its figures are those of its card."""
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("latentface-rendered")]
+    assert "MAD 15.75 degrees, SIDE 0.89e-2" in line
+    assert " mm" not in line
+
+
 def test_json_has_the_same(zoo, capsys, tmp_path):
     assert main(["models", "--json", "-"]) == 0
     bare, mean = json.loads(capsys.readouterr().out)["models"]
@@ -66,6 +75,7 @@ def test_json_has_the_same(zoo, capsys, tmp_path):
         "has_weights": True,
         "bytes": (zoo / "mean-face" / "weights.safetensors").stat().st_size,
         "figures_mm": {"E_avd": 1.25, "E_id": 0.5},
+        "depth": {},
         "named_expressions": 0,
         "variants": [],
     }
