@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.mesh.plane_fit import ShapePrior
     from meshdisent.mesh.registration import RegistrationConfig
-    from meshdisent.mesh.registration_result import FitRefused, Registration
+    from meshdisent.mesh.registration_result import RegistrationRefused, Registration
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.mesh.topology import Topology
 
@@ -129,7 +129,7 @@ class _Fitter:
         from meshdisent.mesh.mesh import Mesh
         from meshdisent.mesh.raw_surface import MILLIMETERS
         from meshdisent.mesh.registration import register
-        from meshdisent.mesh.registration_result import FitRefused
+        from meshdisent.mesh.registration_result import RegistrationRefused
 
         raw = Mesh.read(path)
         unit = self._unit(raw, path)
@@ -137,7 +137,7 @@ class _Fitter:
         target, starts, config, cut = self._face_of(surface_of(raw, MILLIMETERS[unit]), landmarks, path)
         try:
             found = register(self.topology, target, config, landmarks=landmarks, starts=starts, prior=self.prior)
-        except FitRefused as refused:
+        except RegistrationRefused as refused:
             self._draw(folder / f"refused-{name}.png", target, refused, f"{path.name}: refused", str(refused))
             raise
         Mesh(found.in_template_frame, self.topology.faces).write(folder / f"{name}.{self.given.format}")
@@ -178,7 +178,7 @@ class _Fitter:
         return found.target, [found.pose], replace(self.config, limits=PART_LIMITS), found.cut_share
 
     def _draw(
-        self, path: Path, target: "TargetSurface", found: "Registration | FitRefused", title: str, caption: str
+        self, path: Path, target: "TargetSurface", found: "Registration | RegistrationRefused", title: str, caption: str
     ) -> None:
         from meshdisent.show.pictures import write_png
         from meshdisent.show.registration_sheet import registration_sheet

@@ -97,7 +97,7 @@ class Fit:
 
     @property
     def prior_cost(self) -> float:
-        """|u|^2 over its count: 1 for a usual face, 0 for the mean face."""
+        """Mean square of the whitened codes: 1 for a usual face, 0 for the mean face."""
         return float((self.state.numbers**2).mean())
 
     @cached_property

@@ -29,7 +29,7 @@ from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
 from meshdisent.mesh.pose_search import frontal_starts, search_pose
 from meshdisent.mesh.registration_result import (
     FitLimits,
-    FitRefused,
+    RegistrationRefused,
     Registration,
     Stage,
     check_fit,
@@ -136,7 +136,7 @@ def register(
 
     Raises
     ------
-    FitRefused : If the fit failed (too little seen, too far away, folded), with the number and its limit.
+    RegistrationRefused : If the fit failed (too little seen, too far away, folded), with the number and its limit.
     DataError : If landmarks or prior are not of the topology.
 
     Examples
@@ -162,7 +162,7 @@ def register(
             fit.open()
         fit.bend(config.lengths_mm if prior is None else config.lengths_after_prior_mm)
         return fit.result()
-    except FitRefused as refused:
+    except RegistrationRefused as refused:
         refused.stages, refused.motion = tuple(fit.stages), fit.motion
         refused.vertices = fit.motion.apply(fit.shape)
         raise

@@ -18,7 +18,7 @@ from meshdisent.mesh.topology import Topology
 _TURNED_DEGREES = 60.0
 
 
-class FitRefused(DataError):
+class RegistrationRefused(DataError):
     """A registration that is not to be trusted.
 
     Attributes
@@ -142,15 +142,15 @@ def turned_share(
 
 
 def check_stiff(stage: Stage, limits: FitLimits) -> None:
-    """Raise :class:`FitRefused` if the first stage says that these are two different things."""
+    """Raise :class:`RegistrationRefused` if the first stage says that these are two different things."""
     if stage.matched < limits.fewest_seen:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: {stage.matched:.1%} of the template's surface found a match on the target; "
             f"wanted {limits.fewest_seen:.0%} or more. Look whether the target is a face in mm, and how it looks; give "
             "landmarks, or starts of the pose, if it lies far away or does not look along +z."
         )
     if stage.median_mm > limits.most_stiff_mm:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: after the stiff stage half of the matched vertices are {stage.median_mm:.2f} mm "
             f"or more from the target; wanted at most {limits.most_stiff_mm:g}. The target is another thing than the "
             "template, or its pose was not found: give landmarks, or starts of the pose."
@@ -158,26 +158,26 @@ def check_stiff(stage: Stage, limits: FitLimits) -> None:
 
 
 def check_fit(found: Registration, limits: FitLimits) -> None:
-    """Raise :class:`FitRefused` if a fit is not to be trusted."""
+    """Raise :class:`RegistrationRefused` if a fit is not to be trusted."""
     if found.seen_share < limits.fewest_seen:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: {found.seen_share:.1%} of the template's surface lies on the target; wanted "
             f"{limits.fewest_seen:.0%} or more. The target shows too little of a face, or its pose was not found: "
             "give landmarks, or starts of the pose."
         )
     if found.residual.median_mm > limits.most_median_mm:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: half of the seen vertices are {found.residual.median_mm:.2f} mm or more from "
             f"the target; wanted at most {limits.most_median_mm:g}. The target is too rough, or is no face."
         )
     if found.explained_share < limits.fewest_explained:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: {found.explained_share:.1%} of the target lies on the template; wanted "
             f"{limits.fewest_explained:.0%} or more. The pose was not found (give landmarks or starts of the pose), or "
             "the target has much that the template has not: cut it off, or lower the limit fewest_explained."
         )
     if found.turned_share > limits.most_turned:
-        raise FitRefused(
+        raise RegistrationRefused(
             f"The registration failed: {found.turned_share:.1%} of the seen surface has turned by more than "
             f"{_TURNED_DEGREES:.0f} degrees; wanted at most {limits.most_turned:.0%}. The template has folded, or was "
             "drawn over something that is no face: look at the target, give landmarks or a shape prior."

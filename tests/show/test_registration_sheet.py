@@ -7,7 +7,7 @@ from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.registration import RegistrationConfig, register
-from meshdisent.mesh.registration_result import FitLimits, FitRefused
+from meshdisent.mesh.registration_result import FitLimits, RegistrationRefused
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 from meshdisent.show.registration_sheet import SCAN_COLOR, registration_sheet
@@ -50,7 +50,7 @@ def test_a_refused_fit_has_all_that_its_picture_needs(shapes):
     template, scan = ball(shapes, 2), ball(shapes, 3, 83.0)
     target = TargetSurface.of_mesh(scan.template, scan.faces)
     strict = RegistrationConfig(lengths_mm=(20.0, 5.0), rounds=2, limits=FitLimits(fewest_seen=2.0))
-    with pytest.raises(FitRefused, match="wanted 200% or more") as raised:
+    with pytest.raises(RegistrationRefused, match="wanted 200% or more") as raised:
         register(template, target, strict, starts=HERE)
     refused = raised.value
     assert isinstance(refused, DataError)
