@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.mesh.plane_fit import ShapePrior
     from meshdisent.mesh.registration import RegistrationConfig
-    from meshdisent.mesh.registration_result import RegistrationRefused, Registration
+    from meshdisent.mesh.registration_result import Registration, RegistrationRefused
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.mesh.topology import Topology
 

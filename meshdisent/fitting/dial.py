@@ -28,7 +28,7 @@ class TradeOff:
     ----------
     noise : In the unit of the residuals.
     median : Residual.
-    prior_cost : Mean square of the whitened codes: 1 for a usual face, 0 for the mean face, more for a monster.
+    prior_cost : Mean square of the whitened codes; 1 for a usual face, 0 for the mean face, more for a monster.
     deviation_mm : Expected error of a vertex, mean over the face, if the noise is right.
     """
 

@@ -29,8 +29,8 @@ from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
 from meshdisent.mesh.pose_search import frontal_starts, search_pose
 from meshdisent.mesh.registration_result import (
     FitLimits,
-    RegistrationRefused,
     Registration,
+    RegistrationRefused,
     Stage,
     check_fit,
     check_stiff,

@@ -115,7 +115,7 @@ class ThinPlate:
         rho_mm4: float,
         pulls: Pulls | None = None,
     ) -> tuple[Float[np.ndarray, " mode"], Float[np.ndarray, "vertex 3"]]:
-        r"""The weights c of a model and the displacement from its shape that minimize :math:`E + \rho \lVert c \rVert^2`.
+        r"""The weights c of a model and the displacement from it that minimize :math:`E + \rho \lVert c \rVert^2`.
 
         Parameters
         ----------
