@@ -26,8 +26,8 @@ class TradeOff:
 
     Attributes
     ----------
-    noise : In the unit of the residuals.
-    median : Residual.
+    noise : In that unit, how far the input may lie from the face.
+    median : Of the residuals, in their unit.
     prior_cost : Mean square of the whitened codes; 1 for a usual face, 0 for the mean face, more for a monster.
     deviation_mm : Expected error of a vertex, mean over the face, if the noise is right.
     """
