@@ -323,3 +323,12 @@ def test_examples_of_another_size_are_refused(path):
 def test_a_file_without_examples_draws_from_the_gaussian(path):
     rewritten(path, tensors={"prior/expression_examples": None})
     assert load(path).prior().expression_examples is None
+
+
+def test_a_number_that_is_spread_without_stride_is_written_and_read(tmp_path):
+    """As a broadcast array gives it: it counts as contiguous, and has no bytes of its own."""
+    spread = torch.tensor([2.5]).as_strided((1,), (0,))
+    write_tensors(tmp_path / "a.safetensors", {"x": spread}, {}, overwrite=False)
+    write_tensors(tmp_path / "b.safetensors", {"x": torch.tensor([2.5])}, {}, overwrite=False)
+    assert read_tensors(tmp_path / "a.safetensors")[0]["x"].tolist() == [2.5]
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
