@@ -3,27 +3,14 @@
 ``{commands}`` gives a section to each verb; ``{command-help} prepare folder`` gives the help of one command.
 """
 
-import contextlib
-import importlib
-import io
-import os
 import shlex
 from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from verb_help import help_of
 
 from meshdisent.cli.main import VERBS
-
-
-def help_of(verb: str, *arguments: str) -> str:
-    """What ``meshdisent VERB ... --help`` prints on a terminal of 80 columns, without colors."""
-    module, _ = VERBS[verb]
-    printed = io.StringIO()
-    os.environ.update(COLUMNS="80", NO_COLOR="1")
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        importlib.import_module(module).main([*arguments, "--help"])
-    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
 
 
 class Commands(Directive):

@@ -112,7 +112,7 @@ def test_a_line_that_nobody_knows_would_fail():
 
 
 sys.path.insert(0, str(ROOT / "docs" / "extensions"))
-from command_pages import help_of  # noqa: E402 - lies beside the pages
+from verb_help import help_of  # noqa: E402 - lies beside the pages
 
 
 def _options(text):
