@@ -9,12 +9,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test browser-tools check lint format types imports accuracy compare bench bench-long fuzz smoke lock docs clean
+.PHONY: help quickstart test test-slow browser-tools check lint format types imports accuracy compare bench bench-long fuzz fuzz-guided smoke lock docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make quickstart   install into .venv, then run the main job on synthetic heads: quickstart/report.html'
 	@echo 'make test         install into .venv, then run the tests (arguments: make test PYTEST="-k spirals")'
+	@echo 'make test-slow    the few tests that take minutes'
 	@echo 'make browser-tools  what the tests in a browser need beside Chromium: Python and npm packages'
 	@echo 'make check        lint, format, types, import rules and docs, as the continuous build runs them'
 	@echo 'make docs         the documentation: docs/_build/html/index.html'
@@ -23,6 +24,7 @@ help:
 	@echo 'make bench        how fast each step is, against plain code, peers and the machine; ten minutes (ARGS="--ict CLONE")'
 	@echo 'make smoke        build the package, install it into an empty environment, sample a model'
 	@echo 'make fuzz         read twenty thousand damaged files of every kind (ARGS="--only ply --files 2000")'
+	@echo 'make fuzz-guided  let atheris look for bytes that reach new lines of our readers (Linux)'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -30,6 +32,10 @@ quickstart: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Fifty trainings that are killed, and a linear model of 6,000 scans.
+test-slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
 
 # Chromium itself comes from the system (.ci/run installs it); without it these tests say what they miss and are skipped.
 browser-tools: .venv/installed-browser tests/browser/node_modules/installed
@@ -66,6 +72,11 @@ bench-long: .venv/installed
 # Minutes; ARGS="--only ply --files 2000 --seed 7" reads others. Files that end otherwise than they should are kept.
 fuzz: .venv/installed-test
 	$(BIN)/python tests/fuzz/harness.py $(ARGS)
+
+# Half a minute for each ending of each kind; ARGS="ply recipe --seconds 600" looks longer at two. Linux only.
+fuzz-guided: .venv/made $(PACKAGE)
+	$(INSTALL) --quiet '.[test,fuzz]'
+	$(BIN)/python tests/fuzz/guided.py $(ARGS)
 
 # Source archive -> wheel -> an empty environment -> two people of a model that comes along.
 smoke: .venv/installed-test

@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +65,12 @@ def train_people(folder: Path) -> tuple[Topology, ShapePrior]:
         neutral = Mesh.read(subject / "neutral.ply")
         neutrals.append(neutral.vertices)
         faces = neutral.faces
-    rows = np.stack(scans).reshape(len(scans), -1)
+    return Topology(np.mean(neutrals, axis=0), faces), directions(np.stack(scans))
+
+
+def directions(scans: np.ndarray) -> ShapePrior:
+    """The principal directions of scans (N, V, 3), at most MODES of them."""
+    rows = scans.reshape(len(scans), -1).astype(np.float32)
     mean = rows.mean(axis=0)
     rows -= mean
     values, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))
@@ -74,12 +79,11 @@ def train_people(folder: Path) -> tuple[Topology, ShapePrior]:
     basis = (vectors / np.sqrt(values)).T.astype(np.float32) @ rows
     deviations = np.sqrt(values / (len(rows) - 1))
     shape = (-1, 3)
-    prior = ShapePrior(
+    return ShapePrior(
         mean=mean.reshape(shape).astype(np.float64),
         basis=basis.reshape(count, *mean.reshape(shape).shape).astype(np.float64),
         deviations=deviations,
     )
-    return Topology(np.mean(neutrals, axis=0), faces), prior
 
 
 def cases(folder: Path, faces: np.ndarray, subjects: int, yaw: float, camera: Camera) -> Iterator[Case]:
@@ -87,20 +91,22 @@ def cases(folder: Path, faces: np.ndarray, subjects: int, yaw: float, camera: Ca
     people = sorted(path for path in folder.iterdir() if path.is_dir())[:subjects]
     for number, subject in enumerate(people):
         for name in ("neutral", SHOWN[1 + number % (len(SHOWN) - 1)]):
-            yield draw(Mesh.read(subject / f"{name}.ply").vertices, faces, yaw, camera)
+            view = [0.0, np.radians(yaw), 0.0, 0.0, 0.0, 0.0]
+            yield draw(Mesh.read(subject / f"{name}.ply").vertices, faces, view, camera)
 
 
-def draw(vertices: np.ndarray, faces: np.ndarray, yaw: float, camera: Camera) -> Case:
-    """Depth of a head in mm that is turned by so many degrees."""
-    view = View.of(torch.tensor([[0.0, np.radians(yaw), 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64))
-    head = view.apply(in_camera_frame(torch.from_numpy(vertices.astype(np.float64))[None]))
+def draw(vertices: np.ndarray, faces: np.ndarray, view: Sequence[float], camera: Camera) -> Case:
+    """Depth of a head in mm in a view: radians about x, y and z, and moves."""
+    head = View.of(torch.tensor([list(view)], dtype=torch.float64)).apply(
+        in_camera_frame(torch.from_numpy(vertices.astype(np.float64))[None])
+    )
     seen = rasterize(head, torch.from_numpy(faces), camera)
     depth = torch.where(seen.is_seen, seen.depth, 0.0)[0].numpy()
     points = head[0].numpy()
     truth = 1000 * (points * [1.0, -1.0, -1.0] + [0.0, 0.0, 1.0])
     pixel = camera.project(head)[0].round().long().numpy()
-    is_inside = (pixel >= 0).all(axis=1) & (pixel < SIZE).all(axis=1)
-    column, row = np.clip(pixel, 0, SIZE - 1).T
+    is_inside = (pixel >= 0).all(axis=1) & (pixel < camera.width).all(axis=1)
+    column, row = np.clip(pixel, 0, camera.width - 1).T
     gap_mm = 1000 * np.abs(depth[row, column] - points[:, 2])
     normal = vertex_normals(truth, faces)
     to_viewer = np.array([0.0, 0.0, 1000.0]) - truth

@@ -112,7 +112,9 @@ def test_every_requirement_is_imported_somewhere(setup):
 
 def test_every_import_of_the_tests_is_declared(setup):
     extras = setup["options.extras_require"]
-    extra = requirements("\n".join(extras[name] for name in ("test", "cluster", "export", "viewer", "browser", "docs")))
+    extra = requirements(
+        "\n".join(extras[name] for name in ("test", "cluster", "export", "viewer", "browser", "fuzz", "docs"))
+    )
     declared = {*requirements(setup["options"]["install_requires"]), *extra}
     own = {file.stem for folder in ("tests", "docs") for file in (ROOT / folder).rglob("*.py")}
     for file in sorted((ROOT / "tests").rglob("*.py")):

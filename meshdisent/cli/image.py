@@ -45,7 +45,9 @@ class Arguments:
     topology: Annotated[str | None, tyro.conf.arg(metavar="T")] = None
     """Write the face as a scan of this topology, too (a model, a faces.h5, a template in mm): scan.ply."""
     prior: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
-    """With --topology: look for a likely face of this model first, then bend."""
+    """With --topology: the scan is the likeliest face of this model."""
+    noise: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
+    """With --topology: how wrong the depth is (30 mm unless given); less follows it more and the likely face less."""
     seed: int = 0
     """Of the noise that identities are drawn from."""
     draws: int = 1
@@ -62,6 +64,8 @@ def main(arguments: list[str]) -> int:
         raise UsageError("--box and --detector both say where the face is; give one of them.")
     if given.prior is not None and given.topology is None:
         raise UsageError("--prior belongs to --topology, which is not given.")
+    if given.noise is not None and (given.topology is None or not given.noise > 0):
+        raise UsageError("--noise belongs to --topology, and is more than 0 mm.")
     from meshdisent.latentface.latentface import load_latentface
 
     model = load_latentface(given.model)
@@ -150,25 +154,28 @@ def _registrar(model: "LatentFace", given: Arguments) -> Callable[[np.ndarray, P
     """What writes the scan of a frontal depth; it gives how many (one or none) could not be made."""
     from meshdisent.cli.register import prior_of, report_of
     from meshdisent.cli.resample import read_topology
-    from meshdisent.latentface.to_scan import face_ellipse, to_scan
+    from meshdisent.latentface.to_scan import GUESS_MM, face_ellipse, guessed_scan
     from meshdisent.mesh.mesh import Mesh
 
     assert given.topology is not None
     topology = read_topology(given.topology)
     prior = prior_of(given.prior, topology, given.topology)
     scene, size = model.config.scene, model.image_size
+    camera, mask = scene.camera(size), face_ellipse(size)
+    known: dict[str, Any] = {"unit_mm": scene.unit_mm, "noise_mm": given.noise or GUESS_MM, "prior": prior}
 
     def register(depth: np.ndarray, folder: Path, where: str) -> int:
         try:
-            found = to_scan(depth, topology, scene.camera(size), face_ellipse(size), unit_mm=scene.unit_mm, prior=prior)
+            found, relief = guessed_scan(depth, topology, camera, mask, **known)
         except MeshdisentError as error:
             print(f"{where}: no scan.ply: {' '.join(str(error).split())}", file=sys.stderr)
             return 1
         Mesh(found.in_template_frame, topology.faces).write(folder / "scan.ply")
-        report = json.dumps(report_of(found), indent=2)
+        report = json.dumps({"relief": relief, **report_of(found)}, indent=2)
         (folder / "scan.json").write_text(report + "\n", encoding="utf-8")
         residual = found.residual
-        print(f"{where}: scan.ply, {residual.median_mm:.2f} mm from the depth (95 % below {residual.most_mm:.2f})")
+        apart = f"{residual.median_mm:.2f} mm from the depth (95 % below {residual.most_mm:.2f})"
+        print(f"{where}: scan.ply, {apart}, whose relief was taken {relief:g} times")
         return 0
 
     return register

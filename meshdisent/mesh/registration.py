@@ -59,7 +59,8 @@ class RegistrationConfig:
     Attributes
     ----------
     with_scale : Look for a scale too; otherwise the target is as large as its unit, mm, says.
-    lengths_mm : Stiffness of each free stage: waves shorter than about six times this are not followed.
+    lengths_mm : Stiffness of each free stage: waves shorter than about six times this are not followed. Stages of which
+        there is no length are left out.
     noises_mm : Noise of each stage with a prior: how far the shape may be from the target for the sake of probability.
     lengths_beside_prior_mm : Stiffness of each stage in which a prior and bending share what is left.
     mode_mm4 : What one squared standard deviation of the prior costs there: squared mm on so many mm^2 of surface.
@@ -95,7 +96,8 @@ class RegistrationConfig:
     def __post_init__(self) -> None:
         for name in ("lengths_mm", "noises_mm", "lengths_beside_prior_mm", "lengths_after_prior_mm"):
             values = getattr(self, name)
-            if not values or min(values) <= 0 or list(values) != sorted(values, reverse=True):
+            is_missing = not values and not name.startswith("lengths_")
+            if is_missing or min(values, default=1.0) <= 0 or list(values) != sorted(values, reverse=True):
                 raise RecipeError(f"{name} of a registration is {values}; wanted lengths above 0 that only decrease.")
         above = (self.point_weight, self.seen_mm, self.mode_mm4)
         if self.rounds < 1 or self.normal_mm < 0 or not min(above) > 0:

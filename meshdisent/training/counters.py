@@ -10,6 +10,11 @@ from meshdisent.training.step import StepReport
 PATIENCE_WITH_NAN = 10
 #: A KL term that stays below this for so many steps says that the codes carry nothing.
 COLLAPSED_KL, COLLAPSED_STEPS = 0.01, 100
+#: A term of this name says how often another network is deceived; below this share for so many steps, it has won.
+FOOLED_TERM, LEAST_FOOLED, WON_STEPS = "fooled", 0.02, 200
+#: A gradient that is so many times as large as the last ones were has exploded; the first ones only say what is usual.
+EXPLODED, GRADIENTS_BEFORE = 100.0, 20
+_KEPT = 0.95  # of what is usual, after each further gradient
 
 
 @dataclass(kw_only=True)
@@ -20,7 +25,10 @@ class Counters:
     ----------
     seconds : Time spent training, that before a resume included.
     skipped, skipped_in_row : Steps without a finite loss and gradient.
-    low_kl : For each KL term, for how many steps it has been near zero.
+    low_kl, never_fooled : For each KL term, and each that says how often a discriminator is deceived, for how many
+        steps it has been near zero.
+    usual_gradient, gradients, exploding : Of each player: the logarithm of the norm of its gradient, over the last
+        steps; how many were seen; who has one that is far larger now.
     sums, counted : Of each term since the last row of the log, over so many steps.
     best, stale : Best value of the watched figure in mm, and validations since.
     """
@@ -30,6 +38,10 @@ class Counters:
     skipped: int = 0
     skipped_in_row: int = 0
     low_kl: dict[str, int] = field(default_factory=dict)
+    never_fooled: dict[str, int] = field(default_factory=dict)
+    usual_gradient: dict[str, float] = field(default_factory=dict)
+    gradients: dict[str, int] = field(default_factory=dict)
+    exploding: list[str] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
     best: float | None = None
@@ -47,7 +59,12 @@ class Counters:
             if math.isfinite(value):
                 self.sums[name] = self.sums.get(name, 0.0) + value
                 self.counted[name] = self.counted.get(name, 0) + 1
-        return self._count_skipped(report) + self._count_collapsed(report)
+        return (
+            self._count_skipped(report)
+            + self._count_collapsed(report)
+            + self._count_never_fooled(report)
+            + self._count_exploded(report)
+        )
 
     def means(self) -> dict[str, float]:
         """Mean of each term since the last row of the log."""
@@ -80,4 +97,42 @@ class Counters:
                     f"{name} has been below {COLLAPSED_KL} for {COLLAPSED_STEPS} steps: these codes say next to "
                     "nothing about a scan. Lower the weight of that term in the recipe."
                 )
+        return warnings
+
+    def _count_never_fooled(self, report: StepReport) -> list[str]:
+        """A discriminator that is never deceived teaches nothing any more: its verdict is as sure whatever changes."""
+        warnings = []
+        for name, value in report.terms.items():
+            if name.rpartition(".")[2] != FOOLED_TERM:
+                continue
+            self.never_fooled[name] = self.never_fooled.get(name, 0) + 1 if value < LEAST_FOOLED else 0
+            if self.never_fooled[name] == WON_STEPS:
+                warnings.append(
+                    f"The discriminator has won: {name} has been below {LEAST_FOOLED:.0%} for {WON_STEPS} steps, so it "
+                    "teaches next to nothing. Lower its learning rate, pre-train it for fewer steps, or raise the "
+                    "weight of the adversarial term."
+                )
+        return warnings
+
+    def _count_exploded(self, report: StepReport) -> list[str]:
+        """Gradients far beyond the last ones, said once for each row of them."""
+        warnings = []
+        for player, norm in report.gradients.items():
+            if not math.isfinite(norm) or norm <= 0:
+                continue
+            size, seen = math.log(norm), self.gradients.get(player, 0)
+            usual = self.usual_gradient.get(player, size)
+            is_exploding = seen >= GRADIENTS_BEFORE and size > usual + math.log(EXPLODED)
+            if is_exploding and player not in self.exploding:
+                times = math.exp(min(size - usual, 700.0))
+                warnings.append(
+                    f"Step {self.step:,}: the gradient of {player} is {times:,.0f} times as large as usual. If that "
+                    "happens again, lower the learning rate or set training.gradient_clip=1."
+                )
+            others = [name for name in self.exploding if name != player]
+            self.exploding = [*others, player] if is_exploding else others
+            # What is usual follows slowly, and one explosion does not become it.
+            size = min(size, usual + math.log(EXPLODED))
+            self.usual_gradient[player] = _KEPT * usual + (1 - _KEPT) * size
+            self.gradients[player] = seen + 1
         return warnings

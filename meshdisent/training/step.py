@@ -7,7 +7,7 @@ that were written on its behalf (such as a neutral bank) stay as they were.
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,10 +29,12 @@ class StepReport:
     ----------
     terms : Unweighted terms, and under ``total`` their weighted sum; with several players as ``PLAYER.TERM``.
     skipped : Names of what was not finite; empty if every player moved.
+    gradients : Norm of each player's gradient before it is clipped.
     """
 
     terms: dict[str, float]
     skipped: tuple[str, ...]
+    gradients: dict[str, float] = field(default_factory=dict)
 
 
 def learning_rate(config: TrainingConfig, step: int, fraction: float, epoch: int = 0) -> float:
@@ -98,14 +100,16 @@ class Stepper:
         self._remember()
         seen = self._see(batches, generator)
         terms: dict[str, float] = {}
+        gradients: dict[str, float] = {}
         skipped: list[str] = []
         for player in self.players:
             found = self._move(player, seen, generator, rate)
             prefix = f"{player.name}." if len(self.players) > 1 else ""
             terms |= {prefix + name: value for name, value in found.items() if name != "gradient"}
+            gradients[player.name] = found["gradient"]
             if not _may_move(found):
                 skipped += [prefix + name for name, value in found.items() if not math.isfinite(value)]
-        return StepReport(terms=terms, skipped=tuple(skipped))
+        return StepReport(terms=terms, skipped=tuple(skipped), gradients=gradients)
 
     def measure(self, batches: Sequence[TrainingBatch], generator: torch.Generator) -> Tensor:
         """The sum of all players' losses, with the graph that a step follows back; nobody moves."""

@@ -115,3 +115,28 @@ def test_what_is_no_depth_map_is_refused():
         depth_surface(0 * depth, camera, np.zeros((8, 8), dtype=bool))
     with pytest.raises(DataError, match="unit of depth is 0 mm"):
         depth_surface(depth, camera, unit_mm=0.0)
+
+
+def test_a_guess_with_too_much_relief_is_brought_back():
+    """Depth 1.5 times too deep, tilted, with waves of 3 mm: the likely face comes out, not the waves."""
+    from meshdisent.data.synthetic import SyntheticHead
+    from meshdisent.latentface.to_scan import face_ellipse, guessed_scan
+
+    synthetic, camera = SyntheticHead(1200), Camera.of_field_of_view(48)
+    topology = synthetic.topology
+    someone = synthetic.neutral(0.5 * np.random.default_rng(3).standard_normal(synthetic.identity_size))
+    true = depth_of(Topology(someone, topology.faces), camera).numpy()
+    mask = face_ellipse(48) & (true > 0)
+    down, across = np.mgrid[:48, :48] / 48
+    waves = 0.003 * np.sin(20 * across) * np.sin(17 * down)
+    middle = np.median(true[mask])
+    wrong = np.where(mask, middle + 1.5 * (true - middle) + 0.02 * (across - 0.5) + waves, 0)
+    found, relief = guessed_scan(wrong, topology, camera, mask)
+    assert 0.55 <= relief <= 0.75
+    front = topology.template[:, 2] > topology.template[:, 2].mean()
+    followed = to_scan(wrong, topology, camera, mask).in_template_frame
+    off = [np.linalg.norm(shape - someone, axis=1)[front].mean() for shape in (found.in_template_frame, followed)]
+    assert off[0] < 2.5
+    assert off[1] > 1.5 * off[0]
+    with pytest.raises(DataError, match="error of the guessed depth"):
+        guessed_scan(wrong, topology, camera, mask, noise_mm=0.0)

@@ -12,6 +12,7 @@ import torch
 from meshdisent.cli.main import main
 from meshdisent.data.dataset import ScanDataset
 from meshdisent.errors import DataError, RecipeError
+from meshdisent.morphable.contract import Codes
 from meshdisent.morphable.fed import FED
 from meshdisent.morphable.fed_config import DiscriminatorConfig, FEDConfig, FEDLossConfig
 from meshdisent.morphable.model_file import load
@@ -379,3 +380,19 @@ def test_published_recipes_are_those_of_the_facts():
             recipe.config, discriminator=dataclasses.replace(judge, is_used=False)
         )
         assert without.training == recipe.training
+
+
+def test_a_discriminator_that_wins_is_reported_and_the_run_ends_in_a_model_that_can_be_used(
+    heads, fed, tmp_path, capsys
+):
+    """The faces hardly move, and the discriminator learns fast what they lack."""
+    network = DiscriminatorNetworkConfig(channels=(16, 32), hidden=(16, 16))
+    judge = {"network": network, "pretraining_steps": 0, "is_regularized": False, "learning_rate": 3e-3}
+    run_recipe(fed(judge, steps=700, learning_rate=1e-7), heads, tmp_path / "run", progress=False)
+    warned = [w for row in log_of(tmp_path / "run") for w in row["warnings"]]
+    assert len(warned) == 1
+    assert warned[0].startswith("The discriminator has won: faces.fooled has been below 2% for 200 steps")
+    assert warned[0] in capsys.readouterr().err
+    with torch.no_grad():
+        faces = load(tmp_path / "run").decode(Codes(torch.zeros(2, 4), torch.zeros(2, 3)))
+    assert faces.isfinite().all()

@@ -269,6 +269,21 @@ def test_ten_bad_steps_in_a_row_end_training_with_the_last_good_checkpoint(scans
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_a_gradient_that_explodes_is_reported_and_the_run_ends_in_a_model_that_can_be_used(
+    scans, recipe, tmp_path, capsys
+):
+    settings = recipe({"broken": (40, 41), "breaks": "explosion"}, steps=120)
+    quiet = run_recipe(recipe(steps=120), scans, progress=False)
+    result = run_recipe(settings, scans, tmp_path / "run", progress=False)
+    warned = [w for row in log_of(tmp_path / "run") for w in row["warnings"]]
+    assert len(warned) == 1
+    assert warned[0].startswith("Step 40: the gradient of faces is ")
+    assert "training.gradient_clip=1" in warned[0]
+    assert warned[0] in capsys.readouterr().err
+    errors = [validate(one.model, scans, "train")["E_avd"] for one in (quiet, result)]
+    assert errors[1] < 1.5 * errors[0]
+
+
 def test_codes_that_collapse_are_reported_once(scans, recipe, tmp_path, capsys):
     """A huge weight pulls the posterior onto the prior."""
     settings = recipe({"kl_weight": 1e6}, steps=400, learning_rate=1e-2, schedule="cosine")

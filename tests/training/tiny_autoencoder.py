@@ -94,8 +94,12 @@ class TinyAutoencoder(MorphableModel):
                 own = decoded[batch.subject == subject].mean(0)
                 self.bank[subject] += (1 - self.config.beta) * (own - self.bank[subject])
         if self.config.broken and self.config.broken[0] <= self.calls < self.config.broken[1]:
-            bad = torch.tensor(torch.nan) if self.config.breaks == "loss" else (0 * mu).sum().sqrt()
-            terms["reconstruct"] = terms["reconstruct"] + bad
+            kinds = {
+                "loss": torch.tensor(torch.nan),
+                "gradient": (0 * mu).sum().sqrt(),
+                "explosion": 1e6 * terms["reconstruct"],
+            }
+            terms["reconstruct"] = terms["reconstruct"] + kinds[self.config.breaks]
         return terms
 
     def judge(self, batch, generator):
