@@ -268,7 +268,7 @@ def test_the_continuous_build_runs_the_tests_first_and_needs_their_browser():
     script = ROOT / ".ci" / "run"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     steps = re.search(r"for name in (.*); do", script.read_text()).group(1).split()
-    assert steps == ["browser-tools", "test", "lint", "format", "types", "imports", "docs"]
+    assert steps == ["browser-tools", "test", "test-slow", "lint", "format", "types", "imports", "docs"]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(steps) <= targets
     assert "export MESHDISENT_BROWSER=required" in script.read_text()
