@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from meshdisent.data.global_heap import endless_text
 from meshdisent.errors import DataError
 
 _DEFLATE_LIMIT = 1100  # no compressor that HDF5 ships shrinks more; a larger claim is a file without its data
@@ -63,6 +64,8 @@ class FileKind:
                 f"Check the name, or prepare it ({self.command.format(out=path)})."
             )
         with self.damage_as_error(path):
+            if (place := endless_text(path)) is not None:
+                raise ValueError(f"the text at byte {place} has lengths that do not add up")
             file = h5py.File(path, "r", locking="best-effort")
             try:
                 self._check_format(file, str(path))

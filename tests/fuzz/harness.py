@@ -85,11 +85,12 @@ def worker(kind: str, originals: list[Path], seed: int, folder: Path, pipe: Conn
     while (number := pipe.recv()) is not None:
         path = variant(kind, originals, number, seed, folder)
         try:
-            pipe.send((attempt(kind, path), ""))
+            found = attempt(kind, path), ""
         except BaseException as error:
             place = "".join(traceback.format_exception(error)[-3:])
-            pipe.send(("failed", f"{type(error).__name__}: {error}\n{place}"))
-        path.unlink(missing_ok=True)
+            found = "failed", f"{type(error).__name__}: {error}\n{place}"
+        path.unlink(missing_ok=True)  # before anybody hears of it, who may write it again
+        pipe.send(found)
 
 
 def _address_space() -> int:

@@ -269,3 +269,10 @@ def test_a_template_is_a_mesh_in_its_unit_or_a_flame_model_in_meters(tmp_path):
     np.testing.assert_allclose(
         read_template(tmp_path / "template.ply", mm_per_unit=10.0).vertices, 10 * VERTICES, rtol=1e-6
     )
+
+
+def test_a_template_that_is_too_large_for_a_number_in_mm_is_refused(tmp_path):
+    vertices = np.array([[0.0, 0, 0], [1e307, 0, 0], [0, 1, 0]])
+    np.savez(tmp_path / "model.npz", v_template=vertices, f=np.array([[0, 1, 2]]))
+    with pytest.raises(MeshError, match=r"model\.npz is no FLAME model: Vertex 1"):
+        read_flame_template(tmp_path / "model.npz")
