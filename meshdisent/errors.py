@@ -4,10 +4,27 @@ A message has four parts: what was found, what was wanted, where, and how to men
 """
 
 
+#: A message beyond this many letters is shortened in the middle: it repeats what a damaged file holds.
+LONGEST_MESSAGE = 1500
+
+
 class MeshdisentError(Exception):
-    """Something outside the program is wrong: a file, an argument, a recipe. Never our own bug."""
+    """Something outside the program is wrong: a file, an argument, a recipe. Never our own bug.
+
+    Examples
+    --------
+    >>> print(len(str(DataError("x.zip names " + 5000 * "Z" + "; wanted a member"))))
+    1500
+    """
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if len(message) <= LONGEST_MESSAGE:
+            return message
+        end = LONGEST_MESSAGE // 3
+        return f"{message[: LONGEST_MESSAGE - end - 5]} ... {message[-end:]}"
 
 
 class UsageError(MeshdisentError):
