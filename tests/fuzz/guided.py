@@ -83,6 +83,7 @@ def main() -> int:
     for kind, ending in ((one, ending) for one in kinds for ending in endings(one)):
         settings = ["--seconds", str(chosen.seconds), "--out", str(chosen.out), "--here", ending]
         command = [sys.executable, __file__, kind, *settings]
+        called = f"{kind}, {ending or 'no ending'}"
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = [line for line in ended.stderr.splitlines() if "number_of_executed_units" in line or "DONE" in line]
         print(
