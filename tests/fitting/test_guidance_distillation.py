@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import string
 
 import pytest
 import torch
@@ -149,3 +150,38 @@ def test_folders_and_texts_that_do_not_suit_are_refused(plain, with_text, tmp_pa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else real(name))
     with pytest.raises(UsageError, match=r"A prompt needs the package transformers.*pip install transformers"):
         ScoreDistillation.from_folder(with_text, prompt="a face")
+
+
+def test_a_prompt_is_read_by_the_folders_own_text_encoder(tmp_path):
+    """A pipeline whose networks know nothing, with letters for words."""
+    transformers = pytest.importorskip("transformers", reason="a prompt needs transformers, which nothing else does")
+    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
+    vocabulary = {text: k for k, text in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    files = str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")
+    tokenizer = transformers.CLIPTokenizer(*files, model_max_length=16)
+    ends = {"bos_token_id": vocabulary["<|startoftext|>"], "eos_token_id": vocabulary["<|endoftext|>"]}
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=37, num_attention_heads=4, num_hidden_layers=2,
+        max_position_embeddings=16, **ends,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    diffusers.StableDiffusionPipeline(
+        unet=diffusers.UNet2DConditionModel(
+            block_out_channels=(32, 64), layers_per_block=1, sample_size=16, in_channels=4, out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32,
+        ),
+        vae=diffusers.AutoencoderKL(
+            block_out_channels=[32, 64], down_block_types=["DownEncoderBlock2D"] * 2,
+            up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4,
+        ),
+        text_encoder=transformers.CLIPTextModel(config), tokenizer=tokenizer, scheduler=diffusers.DDPMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(tmp_path / "pipeline")  # fmt: skip
+    score = ScoreDistillation.from_folder(tmp_path / "pipeline", prompt="an old man")
+    assert (score.text - score.empty).abs().mean() > 0.1
+    pictures = torch.rand(2, 3, 32, 32, requires_grad=True)
+    score(pictures, torch.Generator().manual_seed(0)).backward()
+    assert pictures.grad.abs().mean() > 0
