@@ -3,7 +3,6 @@
 A message has four parts: what was found, what was wanted, where, and how to mend it.
 """
 
-
 #: A message beyond this many letters is shortened in the middle: it repeats what a damaged file holds.
 LONGEST_MESSAGE = 1500
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from meshdisent.editing import as_scans, encode_scans
 from meshdisent.errors import UsageError
+from meshdisent.export.sides import Sides
 from meshdisent.export.targets import ExpressionCodes
 from meshdisent.morphable.arkit_names import shown_weights
 from meshdisent.morphable.contract import Codes, MorphableModel
@@ -115,7 +116,8 @@ def make_rig(model: MorphableModel, scan: Any, codes: ExpressionCodes, keep_deta
     Parameters
     ----------
     scan : The subject, with any expression; ``"mean"`` for the mean of all subjects.
-    codes : (E,) Expression code of each target; see :mod:`meshdisent.export.targets`.
+    codes : (E,) Expression code of each target; see :mod:`meshdisent.export.targets`. Left and right of one shape, by
+        their names, move their own side only (:mod:`meshdisent.export.sides`).
     keep_detail : Keep on the face at rest what the codes cannot say of the scan.
     seed : Of the combinations that are measured.
 
@@ -133,14 +135,14 @@ def make_rig(model: MorphableModel, scan: Any, codes: ExpressionCodes, keep_deta
         raise UsageError("A rig got no target; wanted at least one expression code.")
     person, detail = read_subject(model, scan, keep_detail)
     rest = model.neutral(person)[0]
-    table = torch.stack([code.to(rest) for code in codes.values()])  # (K, E)
-    displacements = decode_blocks(model, person, table) - rest
+    maker = FaceMaker.of(model, person, codes)
+    displacements = maker.faces(torch.eye(len(codes)).to(rest)) - rest
     return Rig(
         neutral=(rest + detail).double().cpu().numpy(),
         faces=model.topology.faces,
         names=tuple(codes),
         displacements=displacements.double().cpu().numpy(),
-        errors=_measure(model, person, tuple(codes), table, displacements, seed),
+        errors=_measure(maker, tuple(codes), displacements, seed),
     )
 
 
@@ -171,9 +173,38 @@ def decode_blocks(
     return torch.cat([model.decode(Codes(person.expand(len(block), -1), block)) for block in blocks])
 
 
-def _measure(
-    model: MorphableModel, person: Tensor, names: tuple[str, ...], table: Tensor, displacements: Tensor, seed: int
-) -> RigErrors:
+@dataclass(frozen=True, eq=False)
+class FaceMaker:
+    """One person's faces by the model itself, for weights of expressions.
+
+    Attributes
+    ----------
+    model, person : The model and (1, I) an identity code.
+    table : (K, E) Expression codes; weights add them up.
+    sides : Which of them are sides of one shape; see :mod:`~meshdisent.export.sides`.
+    """
+
+    model: MorphableModel
+    person: Float[Tensor, "1 identity"]
+    table: Float[Tensor, "target expression"]
+    sides: Sides | None
+
+    @classmethod
+    def of(cls, model: MorphableModel, person: Float[Tensor, "1 identity"], codes: ExpressionCodes) -> "FaceMaker":
+        """Of codes by their names."""
+        table = torch.stack([code.to(person) for code in codes.values()])
+        return cls(model, person, table, Sides.of(tuple(codes), model.topology, table))
+
+    def faces(self, weights: Float[Tensor, "time target"]) -> Float[Tensor, "time vertex 3"]:
+        """Faces, mm."""
+        if self.sides is None:
+            return decode_blocks(self.model, self.person, weights @ self.table)
+        sides = (self.sides.of_left(weights), self.sides.of_right(weights))
+        return self.sides.join(*(decode_blocks(self.model, self.person, side @ self.table) for side in sides))
+
+
+def _measure(maker: FaceMaker, names: tuple[str, ...], displacements: Tensor, seed: int) -> RigErrors:
+    table = maker.table
     each = torch.eye(len(names)).to(table)
     shown = torch.from_numpy(shown_weights(names)).to(table)
     random = np.random.default_rng(seed)
@@ -182,11 +213,11 @@ def _measure(
         count = min(int(random.choice(MEETING)), len(names))
         chosen = torch.from_numpy(random.choice(len(names), count, replace=False)).to(row.device)
         row.copy_(shown[chosen].amax(dim=0))
-    rest = model.neutral(person)[0]
+    rest = maker.model.neutral(maker.person)[0]
 
     def gap(weights: Tensor) -> Gap:
         rig = (weights @ displacements.flatten(1)).unflatten(1, (-1, 3))
-        truth = decode_blocks(model, person, weights @ table) - rest
+        truth = maker.faces(weights) - rest
         error = (rig - truth).norm(dim=2)
         worst = int(error.amax(dim=1).argmax())
         return Gap(

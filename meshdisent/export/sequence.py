@@ -1,7 +1,7 @@
 """Faces one after another as numbered OBJ or PLY files, for programs that import such a sequence.
 
 A sequence is not bound to sums of targets, so it comes from the model itself: :func:`perform` decodes the sum of the
-codes, which a rig only approaches.
+codes, which a rig only approaches. Shapes of one side move that side (:mod:`~meshdisent.export.sides`).
 """
 
 import os
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 
 from meshdisent.errors import UsageError
-from meshdisent.export.rig import decode_blocks, read_subject
+from meshdisent.export.rig import FaceMaker, read_subject
 from meshdisent.export.targets import ExpressionCodes
 from meshdisent.files import writing_folder
 from meshdisent.mesh.mesh import Mesh
@@ -42,8 +42,7 @@ def perform(
             "at least one of each."
         )
     person, detail = read_subject(model, scan, keep_detail)
-    table = torch.stack([code.to(person) for code in codes.values()])
-    shown = decode_blocks(model, person, torch.from_numpy(weights).to(table) @ table) + detail
+    shown = FaceMaker.of(model, person, codes).faces(torch.from_numpy(weights).to(person)) + detail
     return shown.double().cpu().numpy()
 
 

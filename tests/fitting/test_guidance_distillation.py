@@ -177,7 +177,8 @@ def test_a_prompt_is_read_by_the_folders_own_text_encoder(tmp_path):
             block_out_channels=[32, 64], down_block_types=["DownEncoderBlock2D"] * 2,
             up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4,
         ),
-        text_encoder=transformers.CLIPTextModel(config), tokenizer=tokenizer, scheduler=diffusers.DDPMScheduler(steps_offset=1, clip_sample=False),
+        text_encoder=transformers.CLIPTextModel(config), tokenizer=tokenizer,
+        scheduler=diffusers.DDPMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(tmp_path / "pipeline")  # fmt: skip
     score = ScoreDistillation.from_folder(tmp_path / "pipeline", prompt="an old man")
