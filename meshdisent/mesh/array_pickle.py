@@ -9,6 +9,7 @@ believes what the file says about types. Objects of chumpy, which old FLAME and 
 import io
 import os
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import shorten
@@ -45,6 +46,7 @@ class ArrayPickle(Mapping[str, Any]):
         if len(content) > MOST_BYTES:
             raise MeshError(f"{path} has {len(content)} bytes; wanted at most {MOST_BYTES}. Refused unread.")
         try:
+            _refuse_large_memory(content)
             found = _Unpickler(io.BytesIO(content), self.source).load()
         except MeshError:
             raise
@@ -174,6 +176,13 @@ for _core in ("numpy.core", "numpy._core"):
     _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Maker(_reconstruct)
     _KNOWN[f"{_core}.multiarray", "scalar"] = _Scalar
     _KNOWN[f"{_core}.numeric", "_frombuffer"] = _Buffer
+
+
+def _refuse_large_memory(content: bytes) -> None:
+    """A pickle numbers what it remembers; pickle makes room up to the number, whatever has been remembered."""
+    for operation, number, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(number, int) and number > len(content):
+            raise ValueError(f"it remembers something as number {number} in {len(content)} bytes")
 
 
 class _Unpickler(pickle.Unpickler):

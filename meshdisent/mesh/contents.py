@@ -1,9 +1,25 @@
 """The bytes of a mesh file, or one clear line that says why there are none."""
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 from meshdisent.errors import MeshError
+
+#: What numpy and zipfile raise on an archive of arrays that is none, is damaged, or holds objects.
+ARCHIVE_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,  # NotImplementedError among them: a method or a version that zipfile does not have
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def file_contents(path: str | os.PathLike) -> bytes:

@@ -6,8 +6,6 @@ topology: 5,023 vertices, 9,976 triangles. The files are in meters; what is give
 
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,25 +14,12 @@ import numpy as np
 
 from meshdisent.errors import MeshError
 from meshdisent.mesh.array_pickle import ArrayPickle
-from meshdisent.mesh.contents import file_contents
+from meshdisent.mesh.contents import ARCHIVE_DAMAGE, file_contents
 from meshdisent.mesh.mesh import Mesh
 
 FLAME_EXTENSIONS = (".pkl", ".npz")
 VERTEX_COUNT, SKIN_COUNT = 5023, 3931  # the eyeballs stand last, 546 vertices each
 MM_PER_METER = 1000.0
-
-#: How numpy says that an archive is damaged, holds objects, or is none.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    AttributeError,
-    TypeError,
-    zlib.error,
-    zipfile.BadZipFile,
-    MemoryError,
-)
 
 
 def read_template(path: str | os.PathLike, mm_per_unit: float = 1.0) -> Mesh:
@@ -81,17 +66,7 @@ def _open_npz(path: str | os.PathLike) -> Mapping[str, Any]:
     try:
         with np.load(content, allow_pickle=False) as opened:
             return {name: opened[name] if name in ("v_template", "f") else None for name in opened.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        zlib.error,
-        MemoryError,
-        zipfile.BadZipFile,
-    ) as error:
+    except ARCHIVE_DAMAGE as error:
         raise MeshError(
             f"{path} could not be read as the .npz of a FLAME model ({' '.join(str(error).split())[:200]}). Download "
             "it again, and make sure that it holds plain arrays."

@@ -14,8 +14,6 @@ corresponds; a registration of every scan is better where it can be had.
 
 import json
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -28,6 +26,8 @@ from meshdisent.errors import DataError, MeshdisentError, TopologyError
 from meshdisent.files import writing
 from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
+from meshdisent.mesh.contents import ARCHIVE_DAMAGE
+from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.template_fit import LandmarkPairs, brought_onto, on_border
 from meshdisent.mesh.topology import Topology
@@ -355,11 +355,14 @@ def read_map(path: str | os.PathLike) -> ResamplingMap:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise DataError(f"{path} is absent; wanted a map that meshdisent resample --save-map wrote.") from None
-    except _UNREADABLE as error:
+    except ARCHIVE_DAMAGE as error:
         raise DataError(f"{path} is no map or is damaged ({error}); make it again, with --save-map.") from error
     if str(arrays.get("format")) != FORMAT:
         raise DataError(f"{path} is an archive of another kind; wanted a map that meshdisent resample wrote.")
-    if int(arrays["format_version"]) > FORMAT_VERSION:
+    version = arrays.get("format_version")
+    if version is None or version.shape or version.dtype.kind not in "iu" or version < 1:
+        raise DataError(f"{path} is damaged (format_version {version}); make it again, with --save-map.")
+    if version > FORMAT_VERSION:
         raise DataError(f"{path} was written by a later meshdisent; install a newer one, or make the map again.")
     try:
         return _from_arrays(arrays)
@@ -367,14 +370,10 @@ def read_map(path: str | os.PathLike) -> ResamplingMap:
         raise DataError(f"{path} is damaged ({error}); make it again, with --save-map.") from error
 
 
-#: What numpy raises on a file that is no archive, is cut short, or holds objects.
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
-
-
 def _from_arrays(arrays: dict[str, np.ndarray]) -> ResamplingMap:
     regions = {name.removeprefix("region/"): value for name, value in arrays.items() if name.startswith("region/")}
-    source = Topology(arrays["source_template"], arrays["source_faces"])
-    target = Topology(arrays["target_template"], arrays["target_faces"], regions)
+    own, other = (Mesh(arrays[f"{side}_template"], arrays[f"{side}_faces"]) for side in ("source", "target"))
+    source, target = Topology(own.vertices, own.faces), Topology(other.vertices, other.faces, regions)
     corners, weights = arrays["corners"].astype(np.int64), arrays["weights"].astype(np.float64)
     offset = arrays.get("offset")
     if [source.topology_hash, target.topology_hash] != arrays["hashes"].tolist():

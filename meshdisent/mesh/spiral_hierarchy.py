@@ -1,8 +1,6 @@
 """What spiral networks need of a template: its hierarchy and the spirals of each level, computed once, kept on disk."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from jaxtyping import Int
 
 from meshdisent.errors import MeshdisentError, RecipeError
 from meshdisent.files import writing
+from meshdisent.mesh.contents import ARCHIVE_DAMAGE
 from meshdisent.mesh.hierarchy import Hierarchy, Level, hierarchy
 from meshdisent.mesh.published_hierarchy import published_hierarchy
 from meshdisent.mesh.spirals import spirals
@@ -93,7 +92,7 @@ def _read(path: Path, topology: Topology) -> SpiralHierarchy | None:
             if len(orders[-1]) != len(level.vertices):
                 return None
         return SpiralHierarchy(Hierarchy(tuple(levels), tuple(kept)), tuple(orders))
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error):
+    except ARCHIVE_DAMAGE:
         return None
 
 

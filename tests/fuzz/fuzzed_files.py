@@ -250,6 +250,24 @@ def read_split_file(path: Path) -> Any:
     return read_split(path, ["anna", "ben", "cleo", "dora"])
 
 
+def make_maps(folder: Path) -> list[Path]:
+    """A map from the octahedron to itself."""
+    from meshdisent.mesh.resampling import resampling_map, save_map
+    from meshdisent.mesh.topology import Topology
+
+    vertices, faces = sphere()
+    topology = Topology(vertices, faces.astype(np.int64), {"front": np.flatnonzero(vertices[:, 2] > 0)})
+    save_map(resampling_map(topology, topology), folder / "map.npz")
+    return [folder / "map.npz"]
+
+
+def read_map_file(path: Path) -> None:
+    from meshdisent.mesh.resampling import read_map
+
+    found = read_map(path)
+    found.matrix @ found.source.template
+
+
 def golden(*parts: str) -> Callable[[Path], list[Path]]:
     """A published file, where the shared folder has it."""
 
@@ -295,6 +313,7 @@ KINDS = {
     "checkpoint": Kind(make_checkpoint, read_checkpoint),
     "recipe": Kind(make_recipes, read_recipe_file),
     "flame": Kind(make_flame, read_flame),
+    "map": Kind(make_maps, read_map_file),
     "photo": Kind(make_photos, read_photo_file),
     "landmarks": Kind(make_landmarks, read_landmarks),
     "split": Kind(make_splits, read_split_file),

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fuzzed_files import KINDS
 from harness import attempt
 
-GUIDED = ("obj", "ply", "wrl", "landmarks", "recipe", "split", "flame", "published fed")
+GUIDED = ("obj", "ply", "wrl", "landmarks", "recipe", "split", "flame", "map")
 MOST_BYTES, SECONDS_A_FILE, MEGABYTES = 8192, 20, 4096
 
 

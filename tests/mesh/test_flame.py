@@ -276,3 +276,20 @@ def test_a_template_that_is_too_large_for_a_number_in_mm_is_refused(tmp_path):
     np.savez(tmp_path / "model.npz", v_template=vertices, f=np.array([[0, 1, 2]]))
     with pytest.raises(MeshError, match=r"model\.npz is no FLAME model: Vertex 1"):
         read_flame_template(tmp_path / "model.npz")
+
+
+def test_an_archive_that_asks_for_a_later_version_of_zip_is_refused(tmp_path):
+    np.savez(tmp_path / "model.npz", v_template=VERTICES, f=FACES)
+    content = bytearray((tmp_path / "model.npz").read_bytes())
+    central = content.index(b"PK\x01\x02")
+    content[central + 6] = 206
+    (tmp_path / "model.npz").write_bytes(content)
+    with pytest.raises(MeshError, match=r"could not be read as the \.npz of a FLAME model \(zip file version 20\.6"):
+        read_flame_template(tmp_path / "model.npz")
+
+
+def test_a_pickle_that_remembers_under_a_huge_number_takes_no_memory(write):
+    """pickle would make room for all smaller numbers, too."""
+    path = write(b"\x80\x02}r\xff\xff\xff\x7f.")
+    with pytest.raises(MeshError, match="it remembers something as number 2147483647 in 9 bytes"):
+        ArrayPickle(path)
