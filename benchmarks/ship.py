@@ -3,8 +3,11 @@
     python ../shared/data/ict-facekit/unpack.py CLONE       # or git clone https://github.com/USC-ICT/ICT-FaceKit CLONE
     python benchmarks/ship.py RUN CLONE faces.h5 models/wsdf-ict/weights.safetensors --transfer RAW-transfer/pairs.csv
 
+    python benchmarks/ship.py RUN synthetic faces.h5 models/wsdf-synthetic/weights.safetensors --transfer PAIRS
+
 The file is in half precision. Its card has the figures of the model in that precision (test split of the dataset) and
-how well its expression codes give the 53 shapes of ARKit that the clone has. A model that half precision moves by more
+how well its expression codes give the 53 shapes of ARKit that the clone has, or, with "synthetic" for the clone, the
+expressions of the synthetic head on its mean face. A model that half precision moves by more
 than 0.01 mm, or a file of more than 10 MB, is refused.
 """
 
@@ -20,15 +23,18 @@ import numpy as np
 import torch
 
 from meshdisent import ScanDataset, load
+from meshdisent.data.synthetic import SyntheticHead
 from meshdisent.errors import MeshdisentError, ModelFileError
 from meshdisent.evaluation.protocol import evaluate
 from meshdisent.evaluation.transfer_pairs import TransferPairs
 from meshdisent.files import refuse_existing, writing
 from meshdisent.metrics import vertex_distance
-from meshdisent.morphable.arkit_codes import read_cloned_shapes, solve_arkit_codes
-from meshdisent.morphable.contract import MorphableModel
+from meshdisent.morphable.arkit_codes import ClonedShapes, read_cloned_shapes, solve_arkit_codes
+from meshdisent.morphable.contract import MorphableModel, refuse_other_topology
 from meshdisent.morphable.shape_codes import PRIOR_WEIGHT, ShapeCodes
 
+#: In place of a clone: the expressions of the synthetic head.
+SYNTHETIC = "synthetic"
 LARGEST_BYTES, LARGEST_MOVE_MM = 10_000_000, 0.01
 BLOCK = 128
 
@@ -56,14 +62,15 @@ def ship(
                 f"Half precision moves the faces of {run} by {move.mean:.4f} mm on average; wanted at most "
                 f"{LARGEST_MOVE_MM} mm. Ship it whole: model.save(path)."
             )
-        shapes = read_cloned_shapes(model, clone)
+        shapes = synthetic_shapes(model) if str(clone) == SYNTHETIC else read_cloned_shapes(model, clone)
+        source = "the synthetic head" if str(clone) == SYNTHETIC else "ICT-FaceKit"
         found = solve_arkit_codes(model, shapes, weight)
         model.named_expressions = found.codes
         figures = evaluate(model, scans, transfer=transfer, ridge_kinds=(), progress=say).figures
         model.card.metrics = {name: value for name, value in figures.items() if name != "baselines"}
         model.card.notes |= {
             "half_precision_mm": {"mean": round(move.mean, 5), "largest": round(move.largest, 5)},
-            "named_expressions": fits(found, weight, shapes.still),
+            "named_expressions": fits(found, weight, shapes.still, source),
         }
         model.save(Path(folder, "whole"), half=True)
         size = Path(folder, "whole").stat().st_size
@@ -89,10 +96,20 @@ def moved_by(exact: MorphableModel, other: MorphableModel, scans: ScanDataset) -
     return Move(float(every.mean()), float(every.max()))
 
 
-def fits(found: ShapeCodes, weight: float, still: Sequence[str]) -> dict[str, Any]:
+def synthetic_shapes(model: MorphableModel) -> ClonedShapes:
+    """The expressions of the synthetic head on its mean face; raises if the model is of another topology."""
+    head = SyntheticHead(model.topology.vertex_count)
+    refuse_other_topology(model, head.topology, "the synthetic head")
+    nobody = np.zeros(head.identity_size)
+    rest = head.neutral(nobody)
+    moved = {name: torch.from_numpy(head.face(nobody, name) - rest).float() for name in head.expressions[1:]}
+    return ClonedShapes(torch.from_numpy(rest).float(), moved, ())
+
+
+def fits(found: ShapeCodes, weight: float, still: Sequence[str], source: str) -> dict[str, Any]:
     """How well each shape is given, as the card keeps it."""
     return {
-        "source": "ICT-FaceKit",
+        "source": source,
         "prior_weight": weight,
         "shapes": {
             name: {
@@ -135,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="ship.py", description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder or a model file")
-    parser.add_argument("clone", type=Path, metavar="CLONE", help="a clone of ICT-FaceKit")
+    parser.add_argument("clone", type=Path, metavar="CLONE", help="a clone of ICT-FaceKit, or: synthetic")
     parser.add_argument("data", type=Path, metavar="DATA", help="the dataset that the run was trained on, faces.h5")
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, NAME/weights.safetensors")
     parser.add_argument("--transfer", type=Path, metavar="PAIRS", help="pairs.csv of true transfers, for E_tra")
