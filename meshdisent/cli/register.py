@@ -314,6 +314,7 @@ def report_of(found: "Registration") -> dict[str, Any]:
     return {
         "residual_mm": {"median": residual.median_mm, "mean": residual.mean_mm, "most": residual.most_mm},
         "seen_share": found.seen_share,
+        "front_share": found.front_share,
         "explained_share": found.explained_share,
         "turned_share": found.turned_share,
         "scale": found.motion.scale,

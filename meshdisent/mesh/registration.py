@@ -34,6 +34,7 @@ from meshdisent.mesh.registration_result import (
     Stage,
     check_fit,
     check_stiff,
+    front_share,
     residual_of,
     turned_share,
 )
@@ -263,6 +264,7 @@ class _Fit:
             distance_mm=distance_mm,
             residual=residual_of(distance_mm[is_seen]),
             seen_share=self._share(is_seen),
+            front_share=front_share(self.topology, self.plate.areas, is_seen),
             explained_share=self._explained(vertices),
             turned_share=turned_share(self.topology, self.shape, is_seen),
             stages=tuple(self.stages),

@@ -1,8 +1,8 @@
 """What a registration found, how well it lies on the target, and whether it may be used at all.
 
-A fit is refused, never returned, if it is bad by one of five numbers of :class:`FitLimits`. They are different signs:
-nothing was found to lie on, the shapes differ from the beginning, the surface was not reached, much of it is left over,
-or it was reached by folding the template.
+A fit is refused, never returned, if it is bad by one of six numbers of :class:`FitLimits`. They are different signs:
+nothing was found to lie on, or nothing of the face itself, the shapes differ from the beginning, the surface was not
+reached, much of it is left over, or it was reached by folding the template.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 
 from meshdisent.errors import DataError, RecipeError
 from meshdisent.mesh.alignment import Similarity
-from meshdisent.mesh.normals import face_normals
+from meshdisent.mesh.normals import face_normals, vertex_normals
 from meshdisent.mesh.topology import Topology
 
 _TURNED_DEGREES = 60.0
+_FRONTAL = 0.5
 
 
 class RegistrationRefused(DataError):
@@ -45,10 +46,14 @@ class FitLimits:
     fewest_explained : Share of the target's points that lie on the template. A wrong pose, or a wrong thing, leaves
         much of the target over (a face upside down 45 %, one that was found 14 % at most); so do hair and shoulders:
         take them off, or lower this.
+    fewest_front : Share of the template's front (the nearer half, as far as it looks along +z) that lies on the target.
+        From ears and neck alone a face can be placed and not known (10 mm off where the rest fits within 0.2 mm). One
+        side of a face is about half.
     most_turned : Share of the seen surface of the template whose normal has turned by more than 60 degrees.
     """
 
     fewest_seen: float = 0.12
+    fewest_front: float = 0.15
     fewest_explained: float = 0.8
     most_stiff_mm: float = 5.0
     most_median_mm: float = 1.5
@@ -101,7 +106,7 @@ class Registration:
     is_seen : (V,) Whether a vertex lies on the target's surface, where it does not end; the others follow them.
     distance_mm : (V,) From each vertex to the target's surface, mm of the template.
     residual : Of the seen vertices.
-    seen_share, explained_share, turned_share : See :class:`FitLimits`.
+    seen_share, front_share, explained_share, turned_share : See :class:`FitLimits`.
     stages : What was done, in order.
     """
 
@@ -112,6 +117,7 @@ class Registration:
     distance_mm: Float[np.ndarray, " vertex"]
     residual: Residual
     seen_share: float
+    front_share: float
     explained_share: float
     turned_share: float
     stages: tuple[Stage, ...]
@@ -123,6 +129,16 @@ def residual_of(distance_mm: Float[np.ndarray, " seen"]) -> Residual:
         return Residual(median_mm=np.inf, mean_mm=np.inf, most_mm=np.inf)
     middle, most = np.quantile(distance_mm, [0.5, 0.95])
     return Residual(median_mm=float(middle), mean_mm=float(distance_mm.mean()), most_mm=float(most))
+
+
+def front_share(topology: Topology, areas: Float[np.ndarray, " vertex"], is_seen: Bool[np.ndarray, " vertex"]) -> float:
+    """Share of the front that is seen: its area is of vertices in the nearer half whose normal is within 60 degrees of
+    +z, so that a neck is none of it; 1 where there are none.
+    """
+    depth = topology.template[:, 2]
+    is_front = (vertex_normals(topology.template, topology.faces)[:, 2] > _FRONTAL) & (depth > np.median(depth))
+    whole = areas[is_front].sum()
+    return float(areas[is_front & is_seen].sum() / whole) if whole > 0 else 1.0
 
 
 def turned_share(
@@ -164,6 +180,12 @@ def check_fit(found: Registration, limits: FitLimits) -> None:
             f"The registration failed: {found.seen_share:.1%} of the template's surface lies on the target; wanted "
             f"{limits.fewest_seen:.0%} or more. The target shows too little of a face, or its pose was not found: "
             "give landmarks, or starts of the pose."
+        )
+    if found.front_share < limits.fewest_front:
+        raise RegistrationRefused(
+            f"The registration failed: {found.front_share:.1%} of what looks to the front on the template lies on the "
+            f"target; wanted {limits.fewest_front:.0%} or more. The target shows ears, neck or the back of the head; a "
+            "face made of them would be invented."
         )
     if found.residual.median_mm > limits.most_median_mm:
         raise RegistrationRefused(

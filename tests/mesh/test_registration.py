@@ -14,7 +14,7 @@ from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts
 from meshdisent.mesh.registration import RegistrationConfig, register
-from meshdisent.mesh.registration_result import FitLimits, Residual, check_fit, turned_share
+from meshdisent.mesh.registration_result import FitLimits, RegistrationRefused, Residual, check_fit, turned_share
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
@@ -337,3 +337,22 @@ def test_what_does_not_belong_together_is_refused(shapes):
         RegistrationConfig(lengths_beside_prior_mm=(2.0, 4.0))
     with pytest.raises(RecipeError, match="limit fewest_seen of a registration is 0"):
         FitLimits(fewest_seen=0.0)
+
+
+def test_what_shows_the_back_alone_is_refused_though_it_fits(shapes):
+    """The template lies on it within its noise, and what it has in front would be invented."""
+    vertices, faces = shapes.sphere(4)
+    height = 60 * (1 + 0.15 * vertices[:, 1] + 0.3 * np.exp(-((vertices[:, :2] - [0.2, 0.1]) ** 2).sum(1) / 0.1))
+    template = Topology(height[:, None] * vertices, faces)
+    is_behind = vertices[:, 2] < -0.1
+    behind = faces[is_behind[faces].all(axis=1)]
+    limits = FitLimits(fewest_explained=0.5)
+    with pytest.raises(
+        RegistrationRefused, match=r"0\.0% of what looks to the front on the template lies on the target"
+    ):
+        register(
+            template, TargetSurface.of_mesh(template.template, behind), RegistrationConfig(limits=limits), starts=HERE
+        )
+    in_front = faces[(vertices[:, 2] > -0.1)[faces].all(axis=1)]
+    found = register(template, TargetSurface.of_mesh(template.template, in_front), starts=HERE)
+    assert found.front_share > 0.95
