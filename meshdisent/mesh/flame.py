@@ -27,7 +27,7 @@ def read_template(path: str | os.PathLike, mm_per_unit: float = 1.0) -> Mesh:
     if Path(path).suffix.lower() in FLAME_EXTENSIONS:
         return read_flame_template(path)
     mesh = Mesh.read(path)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return mesh if mm_per_unit == 1.0 else mesh.with_vertices(mesh.vertices * mm_per_unit)
 
 
@@ -54,7 +54,7 @@ def read_flame_template(path: str | os.PathLike) -> Mesh:
         vertices, faces = (np.asarray(arrays[name]) for name in ("v_template", "f"))
         if faces.dtype.kind == "f" and np.array_equal(faces, np.rint(faces)):  # some files store indices as floats
             faces = faces.astype(np.int64)
-        with np.errstate(over="ignore"):  # the mesh says which vertex is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # the mesh says which vertex is not finite
             return Mesh(vertices * MM_PER_METER, faces)
     except (MeshError, TypeError, ValueError) as error:
         raise MeshError(f"{path} is no FLAME model: {error}") from error
