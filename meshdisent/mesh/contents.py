@@ -1,6 +1,7 @@
 """The bytes of a mesh file, or one clear line that says why there are none."""
 
 import os
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,8 @@ ARCHIVE_DAMAGE = (
     AttributeError,
     RuntimeError,  # NotImplementedError among them: a method or a version that zipfile does not have
     MemoryError,
+    SyntaxError,  # the head of an array is read as Python's literals, by its tokenizer
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import struct
 import sys
+import zipfile
 from types import ModuleType
 
 import numpy as np
@@ -293,3 +294,17 @@ def test_a_pickle_that_remembers_under_a_huge_number_takes_no_memory(write):
     path = write(b"\x80\x02}r\xff\xff\xff\x7f.")
     with pytest.raises(MeshError, match="it remembers something as number 2147483647 in 9 bytes"):
         ArrayPickle(path)
+
+
+def test_an_array_whose_head_is_no_python_is_refused(tmp_path):
+    """numpy hands such a head to Python's tokenizer, whose error is of no other kind."""
+    np.savez(tmp_path / "model.npz", v_template=VERTICES, f=FACES)
+    with zipfile.ZipFile(tmp_path / "model.npz") as archive:
+        members = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    head = members["v_template.npy"]
+    head[head.index(b"}")] = ord(" ")
+    with zipfile.ZipFile(tmp_path / "model.npz", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, bytes(content))
+    with pytest.raises(MeshError, match=r"could not be read as the \.npz of a FLAME model"):
+        read_flame_template(tmp_path / "model.npz")
