@@ -186,7 +186,9 @@ def make_row(experiment: Experiment, row: Row, code: dict[str, Any]) -> dict[str
     jobs.train(experiment.recipe, experiment.settings(row), run, experiment.data(row.data), code)
     model = RunFolder(run).model
     if not target.exists() or target.stat().st_mtime < model.stat().st_mtime:
-        jobs.command("evaluate", model, "--data", experiment.data("all"), "--json", target, "--overwrite")
+        jobs.command(
+            "evaluate", model, "--data", experiment.data("all"), "--json", target, "--overwrite", "--no-report"
+        )
     figures, card = json.loads(target.read_text()), load(model).card
     return {
         "name": row.name,

@@ -100,7 +100,7 @@ def evaluated(model: Path, target: Path, data: Path, pairs: Path, ridge: tuple[s
     """The figures of a model file on the test people, kept in a file until the model is a newer one."""
     if not target.exists() or target.stat().st_mtime < model.stat().st_mtime:
         given = ("--data", data, "--transfer", pairs, "--ridge", *ridge)
-        command("evaluate", model, *given, "--json", target, "--overwrite")
+        command("evaluate", model, *given, "--json", target, "--overwrite", "--no-report")
     return json.loads(target.read_text())
 
 

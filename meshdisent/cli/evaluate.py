@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from meshdisent.cli.report_place import is_report, report_place
 from meshdisent.cli.results import write_json
 from meshdisent.files import refuse_existing, writing_folder
 
@@ -45,9 +46,12 @@ class Arguments:
     seed: int = 0
     """Of everything that is drawn: people for the intervals, folds, sampled faces."""
     report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for report.html, one page with numbers and pictures, and the pictures as files."""
+    """Folder for report.html, one page with numbers and pictures, and the pictures as files. By default `evaluation` in
+    the run folder, else evaluation-MODEL beside the file or here; an older report there is replaced."""
+    no_report: bool = False
+    """Numbers alone."""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write one JSON object to this file too; with - to standard output, instead of the text."""
+    """Write one JSON object to this file too; with - to standard output, instead of the text and of the report."""
     overwrite: bool = False
     """Replace the report and the JSON file if they exist."""
 
@@ -55,9 +59,10 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
     given = tyro.cli(Arguments, args=arguments, prog="meshdisent evaluate", config=(tyro.conf.FlagCreatePairsOff,))
-    for path in (given.report, None if given.json == "-" else given.json):
-        if path is not None:
-            refuse_existing(path, given.overwrite)
+    is_quiet = given.no_report or (given.json == "-" and given.report is None)
+    place = report_place(given.report, is_quiet, given.model, _suffix(given), given.overwrite)
+    if given.json not in (None, "-"):
+        refuse_existing(given.json, given.overwrite)
     from meshdisent.data.dataset import ScanDataset
     from meshdisent.evaluation.protocol import evaluate
     from meshdisent.evaluation.transfer_pairs import TransferPairs
@@ -82,22 +87,30 @@ def main(arguments: list[str]) -> int:
 
         print("\n".join([evaluation_text(evaluation), *set_lines(evaluation.figures.get("sets", {}))]), flush=True)
     write_json(evaluation.figures, given.json, given.overwrite)
-    if given.report is not None:
+    if place is not None:
         _say("report")
-        write_report(given, evaluation, model, scans, "meshdisent evaluate " + shlex.join(arguments))
+        write_report(place, given, evaluation, model, scans, "meshdisent evaluate " + shlex.join(arguments))
         if given.json != "-":
-            print(f"\n{given.report / 'report.html'}: open it in a browser")
+            print(f"\n{place / 'report.html'}: open it in a browser")
     return 0
 
 
+def _suffix(given: Arguments) -> str:
+    return "" if given.split == "test" else f"-{given.split}"
+
+
 def write_report(
-    given: Arguments, evaluation: "Evaluation", model: "MorphableModel", scans: "ScanDataset", command: str
+    place: Path,
+    given: Arguments,
+    evaluation: "Evaluation",
+    model: "MorphableModel",
+    scans: "ScanDataset",
+    command: str,
 ) -> None:
     """Write the page, its pictures and its figures into a folder that appears whole."""
     from meshdisent.show.evaluation_report import add_evaluation
 
-    assert given.report is not None
-    with writing_folder(given.report, given.overwrite) as folder:
+    with writing_folder(place, given.overwrite or is_report(place)) as folder:
         report = _report(given, evaluation, model, scans, command)
         add_evaluation(report, evaluation, model, scans, folder)
         write_json(evaluation.figures, str(folder / "figures.json"), overwrite=False)

@@ -1,5 +1,6 @@
 """``meshdisent evaluate-images MODEL --data images.h5``: measure a model of photographs."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Annotated
 
 import tyro
 
+from meshdisent.cli.report_place import is_report, report_place
 from meshdisent.cli.results import write_json
-from meshdisent.files import refuse_existing
+from meshdisent.files import refuse_existing, writing_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,15 @@ class Arguments:
     """Take the mean identity of so many draws."""
     published: bool = False
     """Measure as published: choose the probe's epoch on the test pictures, train verification on a single batch."""
+    report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for report.html and its pictures. By default `evaluation` in the run folder, else evaluation-MODEL beside
+    the file or here; an older report there is replaced."""
+    no_report: bool = False
+    """Numbers alone."""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write one JSON object to this file too; with - to standard output, instead of the text."""
+    """Write one JSON object to this file too; with - to standard output, instead of the text and of the report."""
     overwrite: bool = False
-    """Replace the JSON file if it exists."""
+    """Replace the report and the JSON file if they exist."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +46,8 @@ def main(arguments: list[str]) -> int:
     given = tyro.cli(
         Arguments, args=arguments, prog="meshdisent evaluate-images", config=(tyro.conf.FlagCreatePairsOff,)
     )
+    is_quiet = given.no_report or (given.json == "-" and given.report is None)
+    place = report_place(given.report, is_quiet, given.model, "", given.overwrite)
     if given.json not in (None, "-"):
         refuse_existing(given.json, given.overwrite)
     from meshdisent.data.images.image_dataset import ImageDataset
@@ -53,6 +62,17 @@ def main(arguments: list[str]) -> int:
     if given.json != "-":
         print(pictures_text(figures))
     write_json(figures, given.json, given.overwrite)
+    if place is not None:
+        from meshdisent.show.image_report import image_report
+
+        _say("report")
+        with writing_folder(place, given.overwrite or is_report(place)) as folder:
+            command = "meshdisent evaluate-images " + shlex.join(arguments)
+            page = image_report(model, data, figures, f"{given.model} on {given.data.name}", command, folder)
+            write_json(figures, str(folder / "figures.json"), overwrite=False)
+            page.write(folder / "report.html")
+        if given.json != "-":
+            print(f"\n{place / 'report.html'}: open it in a browser")
     return 0
 
 

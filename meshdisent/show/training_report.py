@@ -90,22 +90,34 @@ def _scans(model: MorphableModel, scans: ScanDataset, rows: np.ndarray) -> Pictu
 
 
 def _add_photographs(report: Report, model: LatentFace, images: ImageDataset) -> None:
+    rows, words = _unseen(images)
+    if len(rows):
+        section = report.section("Pictures and what it sees in them", f"{len(rows)} pictures {words}.")
+        section.picture(explained(model, images, rows), alt="Pictures taken apart into skin, depth and view")
+
+
+def explained(model: LatentFace, images: ImageDataset, rows: np.ndarray) -> Picture:
+    """Pictures and what a model sees in them, one a row; beside its depth the true one where it is known."""
     import torch
 
     from meshdisent.latentface.face_views import look
 
-    rows, words = _unseen(images)
-    if not len(rows):
-        return
     pictures = torch.from_numpy(images.images(rows)).to(model.like)
     seen = look(model, pictures)
     nearest, farthest = model.config.scene.nearest, model.config.scene.farthest
-    depth = ((farthest - seen.depth) / (farthest - nearest))[:, None].expand(-1, 3, -1, -1)
+
+    def gray(depth: Any) -> Any:
+        return ((farthest - depth) / (farthest - nearest)).clamp(0, 1)[:, None].expand(-1, 3, -1, -1)
+
     columns = {"picture": pictures, "rebuilt": seen.rebuilt, "skin": seen.albedo, "from the front": seen.frontal}
-    columns |= {"depth": depth} | ({} if seen.identity is None else {"the person": seen.identity})
+    if seen.identity is not None:
+        columns["the person"] = seen.identity
+    columns["depth, front"] = gray(seen.depth)
+    if "depth" in images.truth_names:
+        columns["depth, view"] = gray(seen.view_depth)
+        columns["true depth"] = gray(torch.from_numpy(images.truth("depth", rows)).to(seen.depth))
     drawn = [[_enlarged(values[k]) for values in columns.values()] for k in range(len(rows))]
-    section = report.section("Pictures and what it sees in them", f"{len(rows)} pictures {words}.")
-    section.picture(sheet(drawn, column_labels=list(columns)), alt="Pictures taken apart into skin, depth and view")
+    return sheet(drawn, column_labels=list(columns))
 
 
 def _enlarged(picture: Any) -> np.ndarray:

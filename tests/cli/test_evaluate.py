@@ -1,6 +1,7 @@
 """meshdisent evaluate, as it is called: what is printed, what is left, and the exit codes."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def in_job(job, monkeypatch):
     torch.set_num_threads(before)
 
 
-COMMAND = ["evaluate", "model.safetensors", "--data", "faces.h5"]
+WITH_REPORT = ["evaluate", "model.safetensors", "--data", "faces.h5"]
+COMMAND = [*WITH_REPORT, "--no-report"]
 
 
 def test_a_person_reads_tables_warnings_and_leaks(capsys):
@@ -93,7 +95,7 @@ def test_another_split_is_measured(capsys):
 
 def test_a_report_is_one_page_with_its_pictures_beside_it(capsys, tmp_path):
     out = tmp_path / "the report"
-    assert main([*COMMAND, "--report", str(out), "--transfer", "pairs/pairs.csv"]) == 0
+    assert main([*WITH_REPORT, "--report", str(out), "--transfer", "pairs/pairs.csv"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{out / 'report.html'}: open it in a browser"
     assert sorted(path.name for path in out.iterdir()) == [
         "error-maps.png", "figures.json", "interpolation.gif", "neutrals.png", "reconstructions.png", "report.html",
@@ -116,7 +118,8 @@ def test_a_report_is_one_page_with_its_pictures_beside_it(capsys, tmp_path):
 
 def test_evidence_is_printed_and_written_where_it_is_asked_for(capsys, tmp_path):
     assert (
-        main([*COMMAND, "--evidence", "--json", str(tmp_path / "figures.json"), "--report", str(tmp_path / "r")]) == 0
+        main([*WITH_REPORT, "--evidence", "--json", str(tmp_path / "figures.json"), "--report", str(tmp_path / "r")])
+        == 0
     )
     printed = " ".join(capsys.readouterr().out.split())
     assert "Who it is, read from the expression code: % of scans." in printed
@@ -141,7 +144,7 @@ def test_an_output_that_exists_is_refused_before_any_work(capsys, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     for option, path in (("--json", tmp_path / "figures.json"), ("--report", tmp_path / "report")):
-        assert main([*COMMAND, option, str(path)]) == 2
+        assert main([*WITH_REPORT, option, str(path)]) == 2
         printed = capsys.readouterr()
         assert f"{path} exists already" in printed.err
         assert printed.out == ""
@@ -158,7 +161,7 @@ def test_a_report_that_fails_leaves_nothing(monkeypatch, tmp_path):
         raise MeshdisentError("no picture today")
 
     monkeypatch.setattr(evaluation_report, "add_error_maps", fail)
-    assert main([*COMMAND, "--report", str(tmp_path / "report")]) == 3
+    assert main([*WITH_REPORT, "--report", str(tmp_path / "report")]) == 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,3 +200,29 @@ def test_another_topology_is_refused_with_both_hashes(capsys, tmp_path):
 def test_a_run_folder_is_a_model_too(capsys, job):
     assert main(["evaluate", str(job), "--data", "faces.h5", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["scans"] == 20
+
+
+def test_a_report_is_left_beside_a_model_and_in_a_run_folder(job, tmp_path, capsys):
+    """Without being asked for; an older one is replaced, anything else there is not."""
+    shutil.copy(job / "model.safetensors", tmp_path / "mine.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(job / "model.safetensors", run / "model.safetensors")
+    for model, place in ((tmp_path / "mine.safetensors", tmp_path / "evaluation-mine"), (run, run / "evaluation")):
+        command = ["evaluate", str(model), "--data", "faces.h5"]
+        assert main(command) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"{place / 'report.html'}: open it in a browser"
+        first = (place / "report.html").read_text()
+        assert main([*command, "--seed", "3"]) == 0
+        assert (place / "report.html").read_text() != first
+        assert (place / "figures.json").is_file()
+        (place / "report.html").unlink()
+        capsys.readouterr()
+        assert main(command) == 2
+        assert f"{place} exists already" in capsys.readouterr().err
+    assert main([*command, "--split", "train"]) == 0
+    assert (run / "evaluation-train" / "report.html").is_file()
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*command, "--json", "-"]) == 0
+    assert sorted(tmp_path.rglob("*")) == before, "who wants JSON alone gets nothing else"
+    assert main([*command, "--report", str(tmp_path / "r"), "--no-report"]) == 2

@@ -154,6 +154,12 @@ def test_the_command_prints_and_writes_the_same_figures(data, tmp_path, capsys):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert set(figures["expression"]) == {"codes"}
     assert figures["verification"] is None
+    place = tmp_path / "run" / "evaluation"
+    assert json.loads((place / "figures.json").read_text()) == figures
+    page = (place / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 1
+    assert "Expression" in page
+    assert (place / "pictures.png").stat().st_size > 1000
     tiny_images(size=64).save(tmp_path / "large.h5")
     assert main([*command[:3], str(tmp_path / "large.h5")]) == 3
     assert "pictures of 64 pixels; the model wants 32" in capsys.readouterr().err
