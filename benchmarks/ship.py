@@ -68,6 +68,7 @@ def ship(
         model.named_expressions = found.codes
         figures = evaluate(model, scans, transfer=transfer, ridge_kinds=(), progress=say).figures
         model.card.metrics = {name: value for name, value in figures.items() if name != "baselines"}
+        model.card.notes["command"] = without_folders(model.card.notes.get("command", ""))
         model.card.notes |= {
             "half_precision_mm": {"mean": round(move.mean, 5), "largest": round(move.largest, 5)},
             "named_expressions": fits(found, weight, shapes.still, source),
@@ -94,6 +95,17 @@ def moved_by(exact: MorphableModel, other: MorphableModel, scans: ScanDataset) -
         distances.append(vertex_distance(first, second))
     every = np.concatenate(distances)
     return Move(float(every.mean()), float(every.max()))
+
+
+def without_folders(command: str) -> str:
+    """A command with the last parts of its paths: where they lay is nobody's business.
+
+    Examples
+    --------
+    >>> without_folders("meshdisent train wsdf-ict --data /home/anna/faces.h5 --out runs/ict")
+    'meshdisent train wsdf-ict --data faces.h5 --out ict'
+    """
+    return " ".join(part.rsplit("/", 1)[-1] for part in command.split())
 
 
 def synthetic_shapes(model: MorphableModel) -> ClonedShapes:

@@ -75,7 +75,26 @@ def main(arguments: list[str] | None = None) -> int:
     meshdisent 0.1.0
     0
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        return _leave(_run(sys.argv[1:]), sys.argv[1:])
+    return _run(arguments)
+
+
+def _leave(code: int, arguments: list[str]) -> int:
+    """End the process at once where taking it apart may hang or abort, else leave that to Python.
+
+    Threads that nobody waits for are still there at the end of a viewer (its server's, which may hold the lock of h5py
+    for good while Python waits for it) and of one of the processes of torchrun (its process group's: one run in some
+    dozens ended with "terminate called without an active exception"). What was to be written is written.
+    """
+    if arguments[:1] == ["view"] or os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         with _sigterm_raises():
             code = _dispatch(arguments)

@@ -9,6 +9,7 @@ import contextlib
 import io
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,6 +51,8 @@ def serving(host: str, port: int) -> Iterator["viser.ViserServer"]:
     try:
         yield server
     finally:
+        # A page that is drawn while the server stops tells viser of changes that nobody will see.
+        warnings.filterwarnings("ignore", message="Queued a ", category=UserWarning)
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
 

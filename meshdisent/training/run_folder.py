@@ -39,6 +39,11 @@ class RunFolder:
         """Everything that a run may leave."""
         return self.recipe, self.model, self.checkpoint, self.previous, self.log, self.curves, self.report
 
+    def is_begun(self, names: set[str]) -> bool:
+        """Whether a run was killed here before its first checkpoint, so that the beginning is where it was."""
+        own = {LOCK, self.recipe.name, self.log.name}
+        return LOCK in names and all(name in own or ".partial" in name for name in names)
+
     def clear(self) -> None:
         """Remove the files of an earlier run, and nothing else."""
         for file in self.files:
@@ -96,8 +101,7 @@ def refuse_folder(folder: RunFolder, *, resume: bool, overwrite: bool) -> None:
         raise UsageError(f"{path} is a file; wanted a folder for the run. Choose another name.")
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     if resume:
-        # Only the lock: the process was killed before its first checkpoint, so the beginning is where it was.
-        if not folder.has_checkpoint() and names != {LOCK}:
+        if not folder.has_checkpoint() and not folder.is_begun(names):
             raise UsageError(
                 f"{path} holds no checkpoint to resume from. Leave --resume out to start a run there"
                 f"{', and give --overwrite to replace what lies in it' if names else ''}."

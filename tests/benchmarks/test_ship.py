@@ -50,6 +50,7 @@ def test_the_file_is_in_half_precision_with_names_figures_and_fits(room, made, c
     model, exact = load(path), load(made / "run")
     assert model.named_expressions.keys() == {"jawOpen", "mouthSmile_L"}
     notes = model.card.notes
+    assert "/" not in notes["command"]
     assert notes["half_precision_mm"]["mean"] < 0.01
     kept = notes["named_expressions"]
     assert kept["left_out"] == ["pupil"]

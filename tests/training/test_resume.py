@@ -262,10 +262,23 @@ def test_resuming_where_there_is_nothing_is_refused(scans, recipe, tmp_path):
         run_recipe(recipe(), scans, tmp_path / "run", resume=True, overwrite=True, progress=False)
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(scans, recipe, tmp_path):
+@pytest.mark.parametrize(
+    "left", [[], ["recipe.yaml"], [".recipe.x1.partial.yaml"], ["recipe.yaml", ".checkpoint.x1.partial.safetensors"]]
+)
+def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(scans, recipe, tmp_path, left):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / LOCK).write_text("1")
+    for name in (LOCK, *left):
+        (tmp_path / "run" / name).write_text("1")
     assert run_recipe(recipe(steps=2), scans, tmp_path / "run", resume=True, progress=False).steps == 2
+    assert not list((tmp_path / "run").glob("*.partial*"))
+
+
+def test_what_was_not_a_run_is_not_taken_for_one_that_was_killed(scans, recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("mine")
+    with pytest.raises(UsageError, match="holds no checkpoint to resume from"):
+        run_recipe(recipe(steps=2), scans, tmp_path / "run", resume=True, progress=False)
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == "mine"
 
 
 def test_a_folder_with_files_is_refused_or_its_run_replaced(scans, recipe, run):
