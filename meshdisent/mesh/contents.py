@@ -1,10 +1,14 @@
 """The bytes of a mesh file, or one clear line that says why there are none."""
 
+import io
 import os
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from meshdisent.errors import MeshError
 
@@ -23,6 +27,28 @@ ARCHIVE_DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+#: Archives of arrays that would unpack to more are refused unread; a FLAME model has 250 MB, a map of two heads 20.
+MOST_UNPACKED = 2**30
+
+
+def read_archive(
+    file: io.BytesIO | io.BufferedReader, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray | None]:
+    """The arrays of an ``.npz`` by name, None for those that are not wanted; nothing in it can run.
+
+    Raises
+    ------
+    ValueError : If it would unpack to more than a gigabyte; any of ARCHIVE_DAMAGE if it is no archive of arrays.
+    """
+    with zipfile.ZipFile(file) as members:
+        size = sum(member.file_size for member in members.infolist())
+    if size > MOST_UNPACKED:
+        raise ValueError(f"it would unpack to {size:,} bytes; wanted at most {MOST_UNPACKED:,}")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] if wanted(name) else None for name in stored.files}
 
 
 def file_contents(path: str | os.PathLike) -> bytes:

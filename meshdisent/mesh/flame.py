@@ -14,7 +14,7 @@ import numpy as np
 
 from meshdisent.errors import MeshError
 from meshdisent.mesh.array_pickle import ArrayPickle
-from meshdisent.mesh.contents import ARCHIVE_DAMAGE, file_contents
+from meshdisent.mesh.contents import ARCHIVE_DAMAGE, file_contents, read_archive
 from meshdisent.mesh.mesh import Mesh
 
 FLAME_EXTENSIONS = (".pkl", ".npz")
@@ -64,8 +64,7 @@ def _open_npz(path: str | os.PathLike) -> Mapping[str, Any]:
     """The two arrays of an ``.npz``; what else is in it stays unread, None."""
     content = io.BytesIO(file_contents(path))
     try:
-        with np.load(content, allow_pickle=False) as opened:
-            return {name: opened[name] if name in ("v_template", "f") else None for name in opened.files}
+        return read_archive(content, ("v_template", "f").__contains__)
     except ARCHIVE_DAMAGE as error:
         raise MeshError(
             f"{path} could not be read as the .npz of a FLAME model ({' '.join(str(error).split())[:200]}). Download "

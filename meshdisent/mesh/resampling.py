@@ -26,7 +26,7 @@ from meshdisent.errors import DataError, MeshdisentError, TopologyError
 from meshdisent.files import writing
 from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
-from meshdisent.mesh.contents import ARCHIVE_DAMAGE
+from meshdisent.mesh.contents import ARCHIVE_DAMAGE, read_archive
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.template_fit import LandmarkPairs, brought_onto, on_border
@@ -351,8 +351,8 @@ def read_map(path: str | os.PathLike) -> ResamplingMap:
     True
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with open(path, "rb") as file:
+            arrays = {name: array for name, array in read_archive(file).items() if array is not None}
     except FileNotFoundError:
         raise DataError(f"{path} is absent; wanted a map that meshdisent resample --save-map wrote.") from None
     except ARCHIVE_DAMAGE as error:

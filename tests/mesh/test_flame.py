@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshdisent.errors import MeshError
+from meshdisent.mesh import contents
 from meshdisent.mesh.array_pickle import ArrayPickle
 from meshdisent.mesh.flame import read_flame_template, read_template
 from meshdisent.mesh.mesh import Mesh
@@ -307,4 +308,12 @@ def test_an_array_whose_head_is_no_python_is_refused(tmp_path):
         for name, content in members.items():
             archive.writestr(name, bytes(content))
     with pytest.raises(MeshError, match=r"could not be read as the \.npz of a FLAME model"):
+        read_flame_template(tmp_path / "model.npz")
+
+
+def test_an_archive_that_would_unpack_to_more_than_it_may_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "MOST_UNPACKED", 10**6)
+    np.savez_compressed(tmp_path / "model.npz", v_template=np.zeros((50_000, 3)), f=FACES)
+    assert (tmp_path / "model.npz").stat().st_size < 5000
+    with pytest.raises(MeshError, match=r"it would unpack to 1,20\d,\d{3} bytes; wanted at most 1,000,000"):
         read_flame_template(tmp_path / "model.npz")
