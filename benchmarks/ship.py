@@ -102,7 +102,7 @@ def without_folders(command: str) -> str:
 
     Examples
     --------
-    >>> without_folders("meshdisent train wsdf-ict --data /home/anna/faces.h5 --out runs/ict")
+    >>> without_folders("meshdisent train wsdf-ict --data scans/new/faces.h5 --out runs/ict")
     'meshdisent train wsdf-ict --data faces.h5 --out ict'
     """
     return " ".join(part.rsplit("/", 1)[-1] for part in command.split())
