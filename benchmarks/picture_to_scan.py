@@ -32,7 +32,7 @@ from meshdisent.data.synthetic import SyntheticHead
 from meshdisent.errors import DataError
 from meshdisent.latentface.face_views import look
 from meshdisent.latentface.latentface import LatentFace, load_latentface
-from meshdisent.latentface.to_scan import face_ellipse, guessed_scan, to_scan
+from meshdisent.latentface.to_scan import GUESS_MM, face_ellipse, guessed_scan, to_scan
 from meshdisent.mesh.alignment import align
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.plane_fit import ShapePrior
@@ -128,11 +128,13 @@ def ict(train: Path, test: Path, count: int, size: int) -> tuple[Topology, Shape
     return topology, prior, seen
 
 
-def found_vertices(way: str, seen: Seen, model: LatentFace, topology: Topology, prior: ShapePrior) -> np.ndarray:
+def found_vertices(
+    way: str, seen: Seen, model: LatentFace, noise_mm: float, topology: Topology, prior: ShapePrior
+) -> np.ndarray:
     """The face that a way finds, in any frame of mm."""
     if way == "mean face":
         return topology.template
-    known = {"prior": prior} if way.endswith("prior") else {}
+    known: dict[str, Any] = {"prior": prior} if way.endswith("prior") else {}
     if way.startswith("true depth"):
         return to_scan(seen.case.depth, topology, Camera.of_field_of_view(len(seen.picture)), **known).vertices
     scene, size = model.config.scene, model.image_size
@@ -141,7 +143,8 @@ def found_vertices(way: str, seen: Seen, model: LatentFace, topology: Topology, 
     mask = face_ellipse(size)
     if "as it is" in way:
         return to_scan(depth, topology, scene.camera(size), mask, unit_mm=scene.unit_mm, **known).vertices
-    return guessed_scan(depth, topology, scene.camera(size), mask, unit_mm=scene.unit_mm, **known).registration.vertices
+    known |= {"noise_mm": noise_mm, "unit_mm": scene.unit_mm}
+    return guessed_scan(depth, topology, scene.camera(size), mask, **known).registration.vertices
 
 
 def distance(vertices: np.ndarray, case: Case, with_scale: bool) -> float:
@@ -151,7 +154,9 @@ def distance(vertices: np.ndarray, case: Case, with_scale: bool) -> float:
     return float(np.linalg.norm(motion.apply(vertices[visible]) - case.truth[visible], axis=1).mean())
 
 
-def rows_of(who: str, model: LatentFace, made: tuple[Topology, ShapePrior, Iterator[Seen]]) -> list[dict[str, Any]]:
+def rows_of(
+    who: str, model: LatentFace, noise_mm: float, made: tuple[Topology, ShapePrior, Iterator[Seen]]
+) -> list[dict[str, Any]]:
     """One row a way; pictures whose registration was refused are counted and left out."""
     topology, prior, pictures = made
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
@@ -159,7 +164,7 @@ def rows_of(who: str, model: LatentFace, made: tuple[Topology, ShapePrior, Itera
     for count, seen in enumerate(pictures, 1):
         for way in WAYS:
             try:
-                vertices = found_vertices(way, seen, model, topology, prior)
+                vertices = found_vertices(way, seen, model, noise_mm, topology, prior)
             except DataError as error:
                 print(f"{who} {count}, {way}: {error}", file=sys.stderr)
                 continue
@@ -181,15 +186,16 @@ def main() -> None:
     parser.add_argument("test", type=Path, metavar="TEST")
     parser.add_argument("--model", default="latentface-rendered")
     parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--noise", type=float, default=GUESS_MM, metavar="MM", help="error of a guessed depth")
     parser.add_argument("--only", choices=("synthetic", "ICT"))
     parser.add_argument("--json", type=Path, help="write the rows there, beside those of other people")
     chosen = parser.parse_args()
     model = load_latentface(chosen.model)
     size, rows = model.image_size, []
     if chosen.only != "ICT":
-        rows += rows_of("synthetic", model, synthetic(chosen.people, size))
+        rows += rows_of("synthetic", model, chosen.noise, synthetic(chosen.people, size))
     if chosen.only != "synthetic":
-        rows += rows_of("ICT", model, ict(chosen.train, chosen.test, chosen.people, size))
+        rows += rows_of("ICT", model, chosen.noise, ict(chosen.train, chosen.test, chosen.people, size))
     print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
     for row in rows:
         print("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")

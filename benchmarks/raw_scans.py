@@ -11,7 +11,7 @@ vertex: mean distance of all vertices from where they truly are. surface: of the
 noise. Ways: "none" knows nothing but closest points; "openings" lays rims of eyes and mouth along each other first;
 "all" also the outer rim, which these scans share with the template; "auto" finds out whether they do; "prior" is a
 model's, with "auto". Refusals: what is no face, or
-too little of one. Peers: trimesh's registrations, which are given the true pose.
+too little of one. Peers: trimesh's registrations, which are given the true pose; they need the package rtree.
 """
 
 import argparse

@@ -40,8 +40,8 @@ from meshdisent.render.depth_map import depth_points, grid_faces
 #: A surface that is steeper than this against the view is a jump from one thing to another.
 STEEPEST_DEGREES = 78.0
 #: Error of a guessed depth, mm, as :func:`guessed_scan` weighs it. The errors of neighbors are alike, so that it is
-#: several times that of a pixel (3 to 5 mm). On pictures of eight people less was worse: with 12 mm 2.0 mm off the
-#: truth, with 30 mm 1.9, with 60 mm and more 1.85 (benchmarks/picture_to_scan.py).
+#: several times that of a pixel. Chosen by hand on eight pictures: 12 mm was worse, 60 mm a little better and hardly
+#: looks at the picture (``benchmarks/picture_to_scan.py --noise`` tries others).
 GUESS_MM = 30.0
 #: Stretches along the view that are tried.
 RELIEFS = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.45, 1.75)

@@ -91,8 +91,7 @@ class Counters:
         for name, value in report.terms.items():
             if not name.rpartition(".")[2].startswith("kl"):
                 continue
-            self.low_kl[name] = self.low_kl.get(name, 0) + 1 if value < COLLAPSED_KL else 0
-            if self.low_kl[name] == COLLAPSED_STEPS:
+            if _is_low_since(self.low_kl, name, value < COLLAPSED_KL, COLLAPSED_STEPS):
                 warnings.append(
                     f"{name} has been below {COLLAPSED_KL} for {COLLAPSED_STEPS} steps: these codes say next to "
                     "nothing about a scan. Lower the weight of that term in the recipe."
@@ -105,8 +104,7 @@ class Counters:
         for name, value in report.terms.items():
             if name.rpartition(".")[2] != FOOLED_TERM:
                 continue
-            self.never_fooled[name] = self.never_fooled.get(name, 0) + 1 if value < LEAST_FOOLED else 0
-            if self.never_fooled[name] == WON_STEPS:
+            if _is_low_since(self.never_fooled, name, value < LEAST_FOOLED, WON_STEPS):
                 warnings.append(
                     f"The discriminator has won: {name} has been below {LEAST_FOOLED:.0%} for {WON_STEPS} steps, so it "
                     "teaches next to nothing. Lower its learning rate, pre-train it for fewer steps, or raise the "
@@ -136,3 +134,9 @@ class Counters:
             self.usual_gradient[player] = _KEPT * usual + (1 - _KEPT) * size
             self.gradients[player] = seen + 1
         return warnings
+
+
+def _is_low_since(counts: dict[str, int], name: str, is_low: bool, steps: int) -> bool:
+    """Count the steps for which a term has been low without a break; True at the last of so many."""
+    counts[name] = counts.get(name, 0) + 1 if is_low else 0
+    return counts[name] == steps
