@@ -7,8 +7,8 @@ weights of the left side for both sides of every pair and once with those of the
 .. math:: F(w) = N + m \, [D(z_L) - N] + (1 - m) \, [D(z_R) - N], \qquad m(x) = \tfrac{1}{2} (1 + \tanh(x / 14\,mm)),
 
 with x to the person's left. Where both sides have one weight this is the model's face itself. The width was chosen by
-ICT-FaceKit's own shapes: its pairs, halved like that, differ from its halves by 0.05 mm (``wsdf-ict``: its halves are
-0.29 mm off those shapes in this way, and 0.39 mm as its single codes make them).
+ICT-FaceKit's own shapes: its pairs, halved like that, differ from its halves by 0.04 mm (``wsdf-ict``: its halves are
+0.29 mm off those shapes in this way, and 0.39 mm as its single codes make them; benchmarks/one_sided_shapes.py).
 """
 
 from collections.abc import Sequence
