@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meshdisent.data.dataset import DatasetWriter, FullResolution, Labels, ScanDataset, Transforms
 from meshdisent.data.faces_file import FORMAT_VERSION
+from meshdisent.data.global_heap import endless_text
 from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.mesh.decimation import decimate
 from meshdisent.mesh.topology import Topology
@@ -516,5 +517,6 @@ def test_text_whose_lengths_lead_nowhere_is_refused_before_hdf5_follows_them(dat
         assert index < 100
     content[place + 8 : place + 16] = bytes(8)
     path.write_bytes(content)
+    assert endless_text(path) == start, "else HDF5 would be asked, which never answers"
     with pytest.raises(DataError, match=f"the text at byte {start} has lengths that do not add up"):
         ScanDataset.open(path)
