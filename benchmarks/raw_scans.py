@@ -10,7 +10,8 @@ this seed are neither in it nor in the prior.
 vertex: mean distance of all vertices from where they truly are. surface: of the vertices from the true surface without
 noise. Ways: "none" knows nothing but closest points; "openings" lays rims of eyes and mouth along each other first;
 "all" also the outer rim, which these scans share with the template; "auto" finds out whether they do; "prior" is a
-model's, with "auto". Refusals: what is no face, or
+model's, with "auto"; "along" is wsdf-ict's, carried over from 1,200 vertices, as the command line has it unless told
+otherwise. Refusals: what is no face, or
 too little of one. Peers: trimesh's registrations, which are given the true pose; they need the package rtree.
 """
 
@@ -29,6 +30,7 @@ from scipy.spatial.transform import Rotation
 
 from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import Similarity, align
+from meshdisent.mesh.carried_prior import carried_prior
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts, search_pose
@@ -40,8 +42,8 @@ from meshdisent.morphable.model_file import load_morphable
 from meshdisent.morphable.shape_prior import shape_prior
 
 SEED, NOISE_MM, FACES, HOLES, HOLE_MM = 1414, 0.5, 40_000, 4, (5.0, 10.0)
-WAYS = ("none", "openings", "auto", "all", "prior")
-PARTS = ("fits", "refusals", "peers", "time")
+WAYS = ("none", "openings", "auto", "all", "prior", "along")
+PARTS = ("fits", "refusals", "refusals-along", "peers", "time")
 
 
 class Raw(NamedTuple):
@@ -105,7 +107,7 @@ def measured(found: np.ndarray, raw: Raw, faces: np.ndarray) -> dict[str, float]
 
 
 def fits(
-    template: Topology, scans: Iterator[Raw], prior: ShapePrior | None, ways: list[str]
+    template: Topology, scans: Iterator[Raw], priors: dict[str, ShapePrior], ways: list[str]
 ) -> Iterator[dict[str, Any]]:
     """One row a scan and way; the pose is searched once, from sixty starts, and its time counts for each way."""
     for number, raw in enumerate(scans):
@@ -117,11 +119,11 @@ def fits(
         for way in ways:
             begin = time.process_time()
             row = {"scan": number, "expression": raw.name, "way": way, "turn_off_degrees": float(np.degrees(off))}
-            rims = "auto" if way == "prior" else way
+            rims = "auto" if way in priors else way
             try:
                 found = register(
                     template, target, RegistrationConfig(rims=rims),
-                    starts=[pose], prior=prior if way == "prior" else None,
+                    starts=[pose], prior=priors.get(way),
                 )  # fmt: skip
                 row |= measured(found.vertices, raw, template.faces)
                 row["explained"] = found.explained_share
@@ -132,7 +134,7 @@ def fits(
             yield row
 
 
-def refusals(template: Topology, raw: Raw) -> list[dict[str, Any]]:
+def refusals(template: Topology, raw: Raw, prior: ShapePrior | None) -> list[dict[str, Any]]:
     """What is no face, or not enough of one: each must be refused."""
     random = np.random.default_rng(SEED)
     ball = trimesh.creation.icosphere(5)
@@ -160,15 +162,15 @@ def refusals(template: Topology, raw: Raw) -> list[dict[str, Any]]:
             target = TargetSurface.of_mesh(np.asarray(vertices), np.asarray(faces, dtype=np.int64))
             starts = any_starts(template, target) if any_pose else None
             try:
-                register(template, target, RegistrationConfig(rims="auto"), starts=starts)
+                register(template, target, RegistrationConfig(rims="auto"), starts=starts, prior=prior)
                 rows.append({"thing": name, "any_pose": any_pose, "refused": None})
             except DataError as error:
                 rows.append({"thing": name, "any_pose": any_pose, "refused": str(error)})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    return rows + refusals_of_parts(template)
+    return rows + refusals_of_parts(template, prior)
 
 
-def refusals_of_parts(template: Topology) -> list[dict[str, Any]]:
+def refusals_of_parts(template: Topology, prior: ShapePrior | None) -> list[dict[str, Any]]:
     """What is larger than a face and has none in it, on the way that cuts faces out of heads."""
     random = np.random.default_rng(SEED)
     ball, head = trimesh.creation.icosphere(5), trimesh.creation.icosphere(5)
@@ -187,7 +189,8 @@ def refusals_of_parts(template: Topology) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"thing": name, "is_cut_out": True, "refused": None}
         try:
             found = find_face(template, target)
-            register(template, found.target, RegistrationConfig(rims="auto", limits=PART_LIMITS), starts=[found.pose])
+            config = RegistrationConfig(rims="auto", limits=PART_LIMITS)
+            register(template, found.target, config, starts=[found.pose], prior=prior)
         except DataError as error:
             row["refused"] = str(error)
         rows.append(row)
@@ -267,24 +270,38 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write everything there; parts that are not run now are kept")
     chosen = parser.parse_args()
     ways = [way for way in chosen.ways if way != "prior" or chosen.prior]
-    prior = shape_prior(load_morphable(chosen.prior)) if "prior" in ways and "fits" in chosen.parts else None
     template, scans = people(chosen.protocol, chosen.faces)
+    priors = {
+        way: carried(name, template)
+        for way, name in {"prior": chosen.prior, "along": "wsdf-ict"}.items()
+        if way in ways and "fits" in chosen.parts
+    }
     record = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.exists() else {}
     few = list(people(chosen.protocol, 2)[1])
     if "fits" in chosen.parts:
         record["scans"] = [row for row in record.get("scans", []) if row["way"] not in ways]
-        for row in fits(template, scans, prior, ways):
+        for row in fits(template, scans, priors, ways):
             record["scans"].append(row)
             record["fits"] = summary(record["scans"])
             write(record, chosen.json)  # hours where others compute, too: what is done is kept
     if "refusals" in chosen.parts:
-        record["refusals"] = refusals(template, few[0])
+        record["refusals"] = refusals(template, few[0], None)
+    if "refusals-along" in chosen.parts:
+        record["refusals-along"] = refusals(template, few[0], carried("wsdf-ict", template))
     if "peers" in chosen.parts:
         record["peers"] = peers(template, few)
     if "time" in chosen.parts:
         record["time"] = times(template, few[0])
     print(json.dumps({name: value for name, value in record.items() if name != "scans"}, indent=1))
     write(record, chosen.json)
+
+
+def carried(name: str, template: Topology) -> ShapePrior:
+    """The prior of a model, on the template's vertices."""
+    model = load_morphable(name)
+    prior = shape_prior(model)
+    is_own = model.topology.topology_hash == template.topology_hash
+    return prior if is_own else carried_prior(prior, model.topology, template).prior
 
 
 def write(record: dict[str, Any], path: Path | None) -> None:

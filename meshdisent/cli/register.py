@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from meshdisent.mesh.topology import Topology
 
 _FARTHEST_MM = 15.0
+#: What comes along for the faces that are recognized (:func:`meshdisent.data.known_faces.name_of_face`).
+_ALONG = {"ICT-FaceKit": "wsdf-ict", "synthetic head": "wsdf-synthetic"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Bring a topology onto raw scans: any vertices and faces, holes, one side only. Results are scans like any other.
 
-    For example: meshdisent register head.ply --topology wsdf-ict --prior wsdf-ict --out registered
+    For example: meshdisent register head.ply --topology wsdf-ict --out registered
 
     Scans look along +z with +y up; --any-pose tries all turns. Of a scan that is much larger than the template, the
     part that looks like it is cut out first. Every scan gets a picture. One that cannot be fitted is named with its
@@ -45,7 +47,8 @@ class Arguments:
     unit: Literal["mm", "cm", "m"] | None = None
     """Of the scans; guessed from their size if not given."""
     prior: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
-    """Look for a likely face of this model first, then bend; its topology must be T."""
+    """Look for a likely face of this model first, then bend; a model of another topology is carried over to T. Unless
+    given it is T itself if that is a model, else what comes along for T's face; none bends the template alone."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Named points on the scan in its unit (.json, .csv, .pp, .pts, .ljson): they give the pose, and pull. Of several
     scans a folder of files that are called as the scans are. `meshdisent inspect T` says which names T knows."""
@@ -120,7 +123,7 @@ class _Fitter:
 
         self.given = given
         self.topology = read_topology(given.topology)
-        self.prior = prior_of(given.prior, self.topology, given.topology)
+        self.prior = _prior(given, self.topology)
         self.config = RegistrationConfig(with_scale=given.scale, rims=given.rims)
         self.on_template = None if given.landmarks is None else _on_template(given, self.topology)
 
@@ -266,22 +269,61 @@ def _in_space(points: "Points", path: Path) -> "Points":
     return points
 
 
+def _prior(given: Arguments, topology: "Topology") -> "ShapePrior | None":
+    """The prior that is asked for, or the usual one, which is said."""
+    if given.prior is not None:
+        return prior_of(given.prior, topology, given.topology)
+    usual = _usual_prior(topology, given.topology)
+    if usual is None:
+        return None
+    try:
+        prior = prior_of(usual, topology, given.topology)
+    except DataError as error:
+        print(f"{given.topology}: {error} The template bends alone.", file=sys.stderr)
+        return None
+    print(f"Likely faces are those of {usual}; --prior says otherwise.", file=sys.stderr)
+    return prior
+
+
+def _usual_prior(topology: "Topology", where: str) -> str | None:
+    """The model that ``where`` is, or the one that comes along for its face."""
+    from meshdisent.cli.resample import is_model
+    from meshdisent.data.known_faces import name_of_face
+    from meshdisent.zoo_index import find_zoo_weights
+
+    if is_model(where):
+        return where
+    name = _ALONG.get(name_of_face(topology, where) or "")
+    return None if name is None or find_zoo_weights(name) is None else name
+
+
 def prior_of(name: str | None, topology: "Topology", where: str) -> "ShapePrior | None":
-    """The likely faces of a model of this topology; None without a name.
+    """The likely faces of a model, carried over to this topology if need be; none for None and ``none``.
 
     Raises
     ------
-    TopologyError : If the model has another topology than ``where`` has.
+    DataError : If the model's face cannot be brought to the template of ``where``.
     """
-    if name is None:
+    if name in (None, "none"):
         return None
-    from meshdisent.morphable.contract import refuse_other_topology
+    from meshdisent.mesh.carried_prior import carried_prior
     from meshdisent.morphable.model_file import load_morphable
     from meshdisent.morphable.shape_prior import shape_prior
 
     model = load_morphable(name)
-    refuse_other_topology(model, topology, where)
-    return shape_prior(model)
+    prior = shape_prior(model)
+    if model.topology.topology_hash == topology.topology_hash:
+        return prior
+    try:
+        carried = carried_prior(prior, model.topology, topology)
+    except DataError as error:
+        raise DataError(f"{name} cannot be carried over to {where}: {error}") from error
+    print(
+        f"{name} was carried over to {where}: {carried.covered:.0%} of the vertices have a place on its face, "
+        f"{carried.distance_mm:.2f} mm from it (median).",
+        file=sys.stderr,
+    )
+    return carried.prior
 
 
 def surface_of(mesh: "Mesh", millimeters: float) -> "TargetSurface":

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from meshdisent.mesh.template_fit import LandmarkPairs
     from meshdisent.mesh.topology import Topology
 
+_DATA = (".h5", ".hdf5")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -118,22 +120,27 @@ def read_topology(text: str) -> "Topology":
     ------
     MeshdisentError : If it is none of these, or cannot be read.
     """
-    from meshdisent.mesh.flame import FLAME_EXTENSIONS, read_template
-    from meshdisent.mesh.formats import READERS
+    if is_model(text):
+        from meshdisent.morphable.model_file import load_morphable
 
-    suffix = Path(text).suffix.lower()
-    if suffix in (".h5", ".hdf5"):
+        return load_morphable(text).topology
+    if Path(text).suffix.lower() in _DATA:
         from meshdisent.data.dataset import ScanDataset
 
         return ScanDataset.open(text).topology
-    if suffix in (*READERS, *FLAME_EXTENSIONS):
-        from meshdisent.mesh.topology import Topology
+    from meshdisent.mesh.flame import read_template
+    from meshdisent.mesh.topology import Topology
 
-        mesh = read_template(text)
-        return Topology(mesh.vertices, mesh.faces)
-    from meshdisent.morphable.model_file import load_morphable
+    mesh = read_template(text)
+    return Topology(mesh.vertices, mesh.faces)
 
-    return load_morphable(text).topology
+
+def is_model(text: str) -> bool:
+    """Whether what :func:`read_topology` reads is a model, by its name alone."""
+    from meshdisent.mesh.flame import FLAME_EXTENSIONS
+    from meshdisent.mesh.formats import READERS
+
+    return Path(text).suffix.lower() not in (*_DATA, *READERS, *FLAME_EXTENSIONS)
 
 
 def text(found: "ResamplingMap", scan_count: int, given: Arguments) -> str:

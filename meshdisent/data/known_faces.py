@@ -145,12 +145,33 @@ def find_landmarks(topology: Topology, path: str | os.PathLike | None = None) ->
         beside = Path(path).with_suffix(BESIDE)
         if beside.is_file():
             return read_landmark_set(beside, topology)
+    return _known(topology, path)
+
+
+def _known(topology: Topology, path: str | os.PathLike | None) -> LandmarkSet | None:
     found = known_landmarks(topology)
     if found is None and path is not None and Path(path).suffix.lower() in (".h5", ".hdf5"):
         from meshdisent.data.dataset import ScanDataset
 
         found = _through_decimation(ScanDataset.open(path))
     return found
+
+
+def name_of_face(topology: Topology, path: str | os.PathLike | None = None) -> str | None:
+    """Which of the faces that come along a topology is, whatever points a user has named on it; None for any other.
+
+    Parameters
+    ----------
+    path : The faces.h5, model or mesh that the topology comes from.
+
+    Examples
+    --------
+    >>> from meshdisent.data.synthetic import SyntheticHead
+    >>> name_of_face(SyntheticHead(1200).topology)
+    'synthetic head'
+    """
+    found = _known(topology, path)
+    return None if found is None else next((f.name for f in known_faces() if found.source.startswith(f.name)), None)
 
 
 def _through_decimation(scans: "ScanDataset") -> LandmarkSet | None:

@@ -153,7 +153,7 @@ def resampling_map(
     if not tolerance_mm > 0:
         raise DataError(f"The tolerance is {tolerance_mm:g} mm; wanted more than 0, such as {TOLERANCE_MM:g}.")
     placed, is_moved = brought_onto(source, target, landmarks)
-    places = _places(source, target, placed, tolerance_mm)
+    places = closest_places(source, target, placed, tolerance_mm)
     if landmarks is None:
         _refuse_different_faces(places.distance[~on_border(source, places.face, places.weights)], tolerance_mm)
     found = _map(source, target, placed, places, is_moved, leave_out, with_offset)
@@ -189,7 +189,7 @@ def map_of_registration(
         raise TopologyError(
             f"The registration has {len(placed)} vertices and its topology {target.vertex_count}; wanted one another's."
         )
-    places = _places(source, target, placed, tolerance_mm)
+    places = closest_places(source, target, placed, tolerance_mm)
     if places.is_covered.mean() < _LEAST_COVERED:
         raise DataError(
             f"The registration covers {places.is_covered.mean():.0%} of the target's vertices; wanted a quarter."
@@ -197,7 +197,12 @@ def map_of_registration(
     return _map(source, target, placed, places, is_moved=True, leave_out=False, with_offset=False)
 
 
-class _Places(NamedTuple):  # of each vertex of the target on the source
+class Places(NamedTuple):
+    """Where each vertex of the target lies on the source: a triangle, weights, mm from it, the normal there.
+
+    ``is_covered`` is false beyond the border, farther away than the tolerance, and on a side that looks the other way.
+    """
+
     face: Int[np.ndarray, " vertex"]
     weights: Float[np.ndarray, "vertex 3"]
     distance: Float[np.ndarray, " vertex"]
@@ -205,14 +210,17 @@ class _Places(NamedTuple):  # of each vertex of the target on the source
     is_covered: Bool[np.ndarray, " vertex"]
 
 
-def _places(source: Topology, target: Topology, placed: np.ndarray, tolerance_mm: float) -> _Places:
+def closest_places(
+    source: Topology, target: Topology, placed: Float[np.ndarray, "vertex 3"], tolerance_mm: float = TOLERANCE_MM
+) -> Places:
+    """The closest points of the source that look the same way, for the target's vertices where they are ``placed``."""
     face, weights, distance, normals, is_turned = _closest_alike(placed, target, source)
     is_beyond = on_border(source, face, weights) & (distance > tolerance_mm / 4)
-    return _Places(face, weights, distance, normals, (distance <= tolerance_mm) & ~is_turned & ~is_beyond)
+    return Places(face, weights, distance, normals, (distance <= tolerance_mm) & ~is_turned & ~is_beyond)
 
 
 def _map(
-    source: Topology, target: Topology, placed: np.ndarray, places: _Places, is_moved: bool, leave_out: bool,
+    source: Topology, target: Topology, placed: np.ndarray, places: Places, is_moved: bool, leave_out: bool,
     with_offset: bool,
 ) -> ResamplingMap:  # fmt: skip
     corners, weights, distance = source.faces[places.face], places.weights, places.distance

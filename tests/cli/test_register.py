@@ -42,7 +42,8 @@ def test_a_raw_scan_becomes_a_scan_of_the_topology(head, template, tmp_path, cap
     shift = np.array([30.0, -20.0, 100.0])
     Mesh((vertices + shift) / 10, faces).write(tmp_path / "anna.obj")
     out = tmp_path / "out"
-    command = ["register", str(tmp_path / "anna.obj"), "--topology", str(template), "--out", str(out)]
+    command = ["register", str(tmp_path / "anna.obj"), "--topology", str(template), "--prior", "none"]
+    command += ["--out", str(out)]
     assert main(command) == 0
     said = capsys.readouterr()
     assert "mm from the surface" in said.out
@@ -65,12 +66,51 @@ def test_a_prior_that_knows_such_faces_brings_it_closer(head, template, tmp_path
     model = LinearModel.fit(synthetic_dataset(subjects=60, seed=5, vertex_count=1200))
     model.save(tmp_path / "model.safetensors")
     errors = {}
-    for name, more in {"alone": [], "prior": ["--prior", str(tmp_path / "model.safetensors")]}.items():
+    for name, more in {"alone": ["--prior", "none"], "prior": ["--prior", str(tmp_path / "model.safetensors")]}.items():
         out = tmp_path / name
         assert main(["register", str(tmp_path / "ben.ply"), "--topology", str(template), "--out", str(out), *more]) == 0
         errors[name] = np.linalg.norm(Mesh.read(out / "ben.ply").vertices - face, axis=1).mean()
     assert errors["prior"] < errors["alone"]
     assert errors["prior"] < 1.5
+
+
+def test_the_usual_prior_is_what_comes_along_for_the_face_or_the_model_itself(head, template, tmp_path, capsys):
+    face, vertices, faces = raw_scan(head, seed=2)
+    Mesh(vertices, faces).write(tmp_path / "ben.ply")
+    model = LinearModel.fit(synthetic_dataset(subjects=40, seed=5, vertex_count=1500))
+    model.save(tmp_path / "model.safetensors")
+    ways = {
+        "alone": [str(template), "--prior", "none"],
+        "along": [str(template)],
+        "carried": [str(template), "--prior", str(tmp_path / "model.safetensors")],
+        "itself": [str(tmp_path / "model.safetensors")],
+    }
+    errors, said = {}, {}
+    for name, more in ways.items():
+        command = ["register", str(tmp_path / "ben.ply"), "--out", str(tmp_path / name), "--no-pictures"]
+        assert main([*command, "--topology", *more]) == 0
+        said[name] = capsys.readouterr().err
+        if name != "itself":
+            errors[name] = np.linalg.norm(Mesh.read(tmp_path / name / "ben.ply").vertices - face, axis=1).mean()
+    assert errors["along"] < 0.7 * errors["alone"]
+    assert errors["carried"] < errors["alone"]
+    assert "Likely faces" not in said["alone"] + said["carried"]
+    assert "Likely faces are those of wsdf-synthetic; --prior says otherwise." in said["along"]
+    assert "was carried over to" in said["carried"]
+    assert f"Likely faces are those of {tmp_path / 'model.safetensors'}" in said["itself"]
+    assert "carried over" not in said["itself"]
+
+
+def test_a_prior_that_does_not_suit_is_told(head, tmp_path, capsys):
+    """Somebody's ball as the template: a model that is named is refused, and nothing else is tried."""
+    _, vertices, faces = raw_scan(head)
+    Mesh(vertices, faces).write(tmp_path / "anna.ply")
+    ball = trimesh.creation.icosphere(4, radius=90.0)
+    Mesh(np.asarray(ball.vertices), np.asarray(ball.faces)).write(tmp_path / "ball.ply")
+    command = ["register", str(tmp_path / "anna.ply"), "--topology", str(tmp_path / "ball.ply")]
+    assert main([*command, "--prior", "wsdf-synthetic", "--out", str(tmp_path / "out")]) == 3
+    assert "wsdf-synthetic cannot be carried over to" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_face_is_told_and_not_written(head, template, tmp_path, capsys):
