@@ -11,6 +11,7 @@ head) move as smoothly as they can beside those that have a place: the cotangent
 zero, held weakly to that of the nearest place.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +31,9 @@ from meshdisent.mesh.topology import Topology
 
 #: Share of the target's vertices that must have a place on the source: of a head with neck and back, the face has.
 FEWEST_COVERED = 0.3
-#: Root mean square of the weights of the template's shape: 0.2 to 1.1 of faces, of one model or another's people, 1.9
-#: and 2.5 of a ball, which a model of 120 directions can be bent to.
-MOST_UNLIKELY = 1.5
-_NOISE_MM2 = 4.0
-_LARGER = FitLimits(fewest_explained=FEWEST_COVERED)  # the target may have more than the source
+#: A template is at rest: 0.2 to 1.1 standard deviations, of one model or another's people; a ball is at 1.9.
+_MOST_UNLIKELY = 1.5
+_LARGER = FitLimits(fewest_explained=FEWEST_COVERED, most_unlikely=_MOST_UNLIKELY)  # there may be more than a face
 _HELD = 1e-4  # of the Laplacian: what has no place follows its nearest one beyond about a hundred edges
 
 
@@ -81,7 +80,6 @@ def carried_prior(prior: ShapePrior, source: Topology, target: Topology) -> Carr
     shape, turn = found.in_template_frame, found.motion.rotation
     placed = found.motion.inverse().apply(target.template)
     places = closest_places(Topology(shape, source.faces), target, placed)
-    _refuse_unlikely(prior, shape)
     covered = float(places.is_covered.mean())
     if covered < FEWEST_COVERED:
         raise DataError(
@@ -104,20 +102,8 @@ def _registered(prior: ShapePrior, source: Topology, target: Topology) -> Regist
     if not is_more_than_a_face(source, surface):
         return register(source, surface, RegistrationConfig(rims="auto", limits=_LARGER), prior=prior)
     face = find_face(source, surface)
-    config = RegistrationConfig(rims="auto", limits=PART_LIMITS)
+    config = RegistrationConfig(rims="auto", limits=replace(PART_LIMITS, most_unlikely=_MOST_UNLIKELY))
     return register(source, face.target, config, starts=[face.pose], prior=prior)
-
-
-def _refuse_unlikely(prior: ShapePrior, shape: Float[np.ndarray, "source 3"]) -> None:
-    modes = prior.modes.reshape(len(prior.modes), -1)
-    away = (shape - prior.mean).ravel()
-    weights = np.linalg.solve(modes @ modes.T + _NOISE_MM2 * np.eye(len(modes)), modes @ away)
-    unlikely = float(np.sqrt((weights**2).mean()))
-    if unlikely > MOST_UNLIKELY:
-        raise DataError(
-            f"The template is no likely face of the model: its weights are {unlikely:.1f} standard deviations (root mean "
-            f"square), wanted at most {MOST_UNLIKELY:g}. Give a template that is a face in mm, looking along +z."
-        )
 
 
 def _smooth_beyond(

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import Similarity
 
+_NOISE_MM2, _MODES_MORE = 4.0, 8
 _MOST_SCALE = 0.1  # a step may change the size by this share
 
 
@@ -68,6 +69,21 @@ class ShapePrior:
     def shape(self, weights: Float[np.ndarray, " mode"]) -> Float[np.ndarray, "vertex 3"]:
         """(V, 3) The shape with these weights, counted in standard deviations."""
         return np.asarray(self.mean, dtype=np.float64) + np.tensordot(weights, self.modes, axes=1)
+
+    def unlikeliness(self, shape: Float[np.ndarray, "vertex 3"]) -> float:
+        """How far a shape lies from the mean in standard deviations, root mean square over the modes.
+
+        Counted as if there were eight modes more with weight 0, so that one of few may be far out. Faces of the model
+        itself have 1 on average.
+
+        Parameters
+        ----------
+        shape : (V, 3) mm, in the frame of the mean.
+        """
+        modes = self.modes.reshape(len(self.modes), -1)
+        away = (shape - self.mean).ravel()
+        weights = np.linalg.solve(modes @ modes.T + _NOISE_MM2 * np.eye(len(modes)), modes @ away)
+        return float(np.sqrt((weights**2).sum() / (len(weights) + _MODES_MORE)))
 
 
 def motion_step(points: Float[np.ndarray, "vertex 3"], planes: Planes, with_scale: bool = False) -> Similarity:

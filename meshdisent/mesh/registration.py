@@ -199,6 +199,7 @@ class _Fit:
         self.plate = ThinPlate(topology, hold_mm)
         self.motion = motion
         self.expected = self.shape = topology.template
+        self.prior: ShapePrior | None = None
         self.gate = _GATES_MM[1]
         self.stages: list[Stage] = []
         self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims])
@@ -227,6 +228,7 @@ class _Fit:
                 self.shape = prior.shape(weights) + bent
             self._close("prior and bending", length)
         self.expected = prior.shape(weights)
+        self.prior = prior
 
     def open(self) -> None:
         """Bend the template to the rims alone: a mouth that is open is too far from one that is not."""
@@ -268,6 +270,7 @@ class _Fit:
             explained_share=self._explained(vertices),
             turned_share=turned_share(self.topology, self.shape, is_seen),
             stages=tuple(self.stages),
+            unlikeliness=None if self.prior is None else self.prior.unlikeliness(self.shape),
         )
         check_fit(found, self.config.limits)
         return found

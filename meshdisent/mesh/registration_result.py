@@ -1,8 +1,8 @@
 """What a registration found, how well it lies on the target, and whether it may be used at all.
 
-A fit is refused, never returned, if it is bad by one of six numbers of :class:`FitLimits`. They are different signs:
+A fit is refused, never returned, if it is bad by one of seven numbers of :class:`FitLimits`. They are different signs:
 nothing was found to lie on, or nothing of the face itself, the shapes differ from the beginning, the surface was not
-reached, much of it is left over, or it was reached by folding the template.
+reached, much of it is left over, or it was reached by folding the template, or by a face as there is none.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,9 @@ class FitLimits:
         From ears and neck alone a face can be placed and not known (10 mm off where the rest fits within 0.2 mm). One
         side of a face is about half.
     most_turned : Share of the seen surface of the template whose normal has turned by more than 60 degrees.
+    most_unlikely : Standard deviations from the mean of the prior, if there is one
+        (:meth:`~meshdisent.mesh.plane_fit.ShapePrior.unlikeliness`). A model of many directions can be bent to
+        a torso; fourteen faces with strong expressions are at 1.0 to 1.4, a torso is at 2.4, the back of a head at 2.7.
     """
 
     fewest_seen: float = 0.12
@@ -58,6 +61,7 @@ class FitLimits:
     most_stiff_mm: float = 5.0
     most_median_mm: float = 1.5
     most_turned: float = 0.06
+    most_unlikely: float = 2.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -107,6 +111,7 @@ class Registration:
     distance_mm : (V,) From each vertex to the target's surface, mm of the template.
     residual : Of the seen vertices.
     seen_share, front_share, explained_share, turned_share : See :class:`FitLimits`.
+    unlikeliness : Standard deviations from the mean of the prior; None without one.
     stages : What was done, in order.
     """
 
@@ -121,6 +126,7 @@ class Registration:
     explained_share: float
     turned_share: float
     stages: tuple[Stage, ...]
+    unlikeliness: float | None = None
 
 
 def residual_of(distance_mm: Float[np.ndarray, " seen"]) -> Residual:
@@ -203,4 +209,10 @@ def check_fit(found: Registration, limits: FitLimits) -> None:
             f"The registration failed: {found.turned_share:.1%} of the seen surface has turned by more than "
             f"{_TURNED_DEGREES:.0f} degrees; wanted at most {limits.most_turned:.0%}. The template has folded, or was "
             "drawn over something that is no face: look at the target, give landmarks or a shape prior."
+        )
+    if found.unlikeliness is not None and found.unlikeliness > limits.most_unlikely:
+        raise RegistrationRefused(
+            f"The registration failed: the shape is {found.unlikeliness:.1f} standard deviations from the mean of the "
+            f"prior (root mean square); wanted at most {limits.most_unlikely:g}. The target is no face, or none that the "
+            "model knows: look at it, or do without a prior."
         )

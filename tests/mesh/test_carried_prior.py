@@ -1,4 +1,4 @@
-"""A shape prior carried to other vertices says of them what the formula of the head says, as far as closest points go."""
+"""A shape prior carried to other vertices says of them what the formula of the head says, but for closest points."""
 
 import numpy as np
 import pytest
