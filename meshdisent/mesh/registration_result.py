@@ -213,6 +213,6 @@ def check_fit(found: Registration, limits: FitLimits) -> None:
     if found.unlikeliness is not None and found.unlikeliness > limits.most_unlikely:
         raise RegistrationRefused(
             f"The registration failed: the shape is {found.unlikeliness:.1f} standard deviations from the mean of the "
-            f"prior (root mean square); wanted at most {limits.most_unlikely:g}. The target is no face, or none that the "
-            "model knows: look at it, or do without a prior."
+            f"prior (root mean square); wanted at most {limits.most_unlikely:g}. The target is no face, or none that "
+            "the model knows: look at it, or do without a prior."
         )
