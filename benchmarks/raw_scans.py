@@ -11,8 +11,8 @@ vertex: mean distance of all vertices from where they truly are. surface: of the
 noise. Ways: "none" knows nothing but closest points; "openings" lays rims of eyes and mouth along each other first;
 "all" also the outer rim, which these scans share with the template; "auto" finds out whether they do; "prior" is a
 model's, with "auto"; "along" is wsdf-ict's, carried over from 1,200 vertices, as the command line has it unless told
-otherwise. Refusals: what is no face, or
-too little of one. Peers: trimesh's registrations, which are given the true pose; they need the package rtree.
+otherwise. Refusals: what is no face, or too little of one; "refusals-along" with that prior. Peers: trimesh's
+registrations, which are given the true pose; they need the package rtree.
 """
 
 import argparse
@@ -28,9 +28,9 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from meshdisent.cli.register import prior_of
 from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import Similarity, align
-from meshdisent.mesh.carried_prior import carried_prior
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts, search_pose
@@ -38,8 +38,6 @@ from meshdisent.mesh.raw_surface import PART_LIMITS, find_face
 from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
-from meshdisent.morphable.model_file import load_morphable
-from meshdisent.morphable.shape_prior import shape_prior
 
 SEED, NOISE_MM, FACES, HOLES, HOLE_MM = 1414, 0.5, 40_000, 4, (5.0, 10.0)
 WAYS = ("none", "openings", "auto", "all", "prior", "along")
@@ -107,7 +105,7 @@ def measured(found: np.ndarray, raw: Raw, faces: np.ndarray) -> dict[str, float]
 
 
 def fits(
-    template: Topology, scans: Iterator[Raw], priors: dict[str, ShapePrior], ways: list[str]
+    template: Topology, scans: Iterator[Raw], priors: dict[str, ShapePrior | None], ways: list[str]
 ) -> Iterator[dict[str, Any]]:
     """One row a scan and way; the pose is searched once, from sixty starts, and its time counts for each way."""
     for number, raw in enumerate(scans):
@@ -272,7 +270,7 @@ def main() -> None:
     ways = [way for way in chosen.ways if way != "prior" or chosen.prior]
     template, scans = people(chosen.protocol, chosen.faces)
     priors = {
-        way: carried(name, template)
+        way: prior_of(name, template, "the template")
         for way, name in {"prior": chosen.prior, "along": "wsdf-ict"}.items()
         if way in ways and "fits" in chosen.parts
     }
@@ -287,21 +285,13 @@ def main() -> None:
     if "refusals" in chosen.parts:
         record["refusals"] = refusals(template, few[0], None)
     if "refusals-along" in chosen.parts:
-        record["refusals-along"] = refusals(template, few[0], carried("wsdf-ict", template))
+        record["refusals-along"] = refusals(template, few[0], prior_of("wsdf-ict", template, "the template"))
     if "peers" in chosen.parts:
         record["peers"] = peers(template, few)
     if "time" in chosen.parts:
         record["time"] = times(template, few[0])
     print(json.dumps({name: value for name, value in record.items() if name != "scans"}, indent=1))
     write(record, chosen.json)
-
-
-def carried(name: str, template: Topology) -> ShapePrior:
-    """The prior of a model, on the template's vertices."""
-    model = load_morphable(name)
-    prior = shape_prior(model)
-    is_own = model.topology.topology_hash == template.topology_hash
-    return prior if is_own else carried_prior(prior, model.topology, template).prior
 
 
 def write(record: dict[str, Any], path: Path | None) -> None:

@@ -85,7 +85,8 @@ def _check(given: Arguments) -> None:
 
 
 def _find_map(given: Arguments, source: "Topology") -> "ResamplingMap":
-    from meshdisent.mesh.resampling import TOLERANCE_MM, resampling_map
+    from meshdisent.mesh.resampling import resampling_map
+    from meshdisent.mesh.template_places import TOLERANCE_MM
 
     assert given.topology is not None
     target = read_topology(given.topology)

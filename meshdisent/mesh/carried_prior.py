@@ -25,8 +25,8 @@ from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.raw_surface import PART_LIMITS, find_face, is_more_than_a_face
 from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.registration_result import FitLimits, Registration
-from meshdisent.mesh.resampling import closest_places
 from meshdisent.mesh.target_surface import TargetSurface
+from meshdisent.mesh.template_places import closest_places
 from meshdisent.mesh.topology import Topology
 
 #: Share of the target's vertices that must have a place on the source: of a head with neck and back, the face has.

@@ -25,15 +25,14 @@ from scipy import sparse
 from meshdisent.errors import DataError, MeshdisentError, TopologyError
 from meshdisent.files import writing
 from meshdisent.mesh.alignment import Similarity, align
-from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.contents import ARCHIVE_DAMAGE, read_archive
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.template_fit import LandmarkPairs, brought_onto, on_border
+from meshdisent.mesh.template_places import TOLERANCE_MM, Places, closest_places, mixed, unit
 from meshdisent.mesh.topology import Topology
 
 FORMAT, FORMAT_VERSION = "meshdisent.resampling", 1
-TOLERANCE_MM = 3.0
 #: Share of the target's vertices that may lie where the source has no surface before the map is refused.
 MOST_UNCOVERED = 0.01
 _LEAST_COVERED, _FEWEST_HELD = 0.25, 3
@@ -101,14 +100,14 @@ class ResamplingMap:
                 "those of the topology that it was made for."
             )
         found = np.empty((len(vertices), self.target.vertex_count, 3))
-        for scan, mixed in zip(vertices.astype(np.float64), found, strict=True):
-            mixed[:] = self.matrix @ scan
+        for scan, brought in zip(vertices.astype(np.float64), found, strict=True):
+            brought[:] = self.matrix @ scan
             if self.offset is not None:
-                mixed += self.offset[:, None] * self._normals(scan)
+                brought += self.offset[:, None] * self._normals(scan)
         return self.motion.apply(found)
 
     def _normals(self, scan: Float[np.ndarray, "source 3"]) -> Float[np.ndarray, "vertex 3"]:
-        return _unit(self.matrix @ vertex_normals(scan, self.source.faces))
+        return unit(self.matrix @ vertex_normals(scan, self.source.faces))
 
     def check(self, topology: Topology, where: str) -> None:
         """Raise :class:`TopologyError` if scans are not of the topology that the map was made for."""
@@ -197,28 +196,6 @@ def map_of_registration(
     return _map(source, target, placed, places, is_moved=True, leave_out=False, with_offset=False)
 
 
-class Places(NamedTuple):
-    """Where each vertex of the target lies on the source: a triangle, weights, mm from it, the normal there.
-
-    ``is_covered`` is false beyond the border, farther away than the tolerance, and on a side that looks the other way.
-    """
-
-    face: Int[np.ndarray, " vertex"]
-    weights: Float[np.ndarray, "vertex 3"]
-    distance: Float[np.ndarray, " vertex"]
-    normals: Float[np.ndarray, "vertex 3"]
-    is_covered: Bool[np.ndarray, " vertex"]
-
-
-def closest_places(
-    source: Topology, target: Topology, placed: Float[np.ndarray, "vertex 3"], tolerance_mm: float = TOLERANCE_MM
-) -> Places:
-    """The closest points of the source that look the same way, for the target's vertices where they are ``placed``."""
-    face, weights, distance, normals, is_turned = _closest_alike(placed, target, source)
-    is_beyond = on_border(source, face, weights) & (distance > tolerance_mm / 4)
-    return Places(face, weights, distance, normals, (distance <= tolerance_mm) & ~is_turned & ~is_beyond)
-
-
 def _map(
     source: Topology, target: Topology, placed: np.ndarray, places: Places, is_moved: bool, leave_out: bool,
     with_offset: bool,
@@ -234,7 +211,7 @@ def _map(
         uncovered=int((~places.is_covered).sum()),
         vertices=len(placed),
     )
-    feet = _mixed(source.template, corners, weights)
+    feet = mixed(source.template, corners, weights)
     offset = ((placed - feet) * places.normals).sum(axis=1) if with_offset else None
     seen = feet if offset is None else feet + offset[:, None] * places.normals
     held = places.is_covered[kept]  # what stands on a rim for want of a place says nothing of the motion
@@ -249,28 +226,6 @@ def _map(
         offset=None if offset is None else offset[kept],
         coverage=coverage,
     )
-
-
-def _closest_alike(placed: Float[np.ndarray, "vertex 3"], target: Topology, source: Topology) -> tuple[np.ndarray, ...]:
-    """Closest points that look the same way: lips that touch, and both sides of a lid, are not each other.
-
-    Returns
-    -------
-    Face, weights, distance and normal of each vertex's place, and whether none was found that looks the same way.
-    """
-    own, normals = vertex_normals(placed, target.faces), vertex_normals(source.template, source.faces)
-    face, weights, distance = closest_points(placed, source.template, source.faces)
-    for vertex in np.flatnonzero((_mixed(normals, source.faces[face], weights) * own).sum(axis=1) < 0):
-        alike = np.flatnonzero(((normals @ own[vertex])[source.faces] > 0).all(axis=1))
-        if len(alike):
-            found = closest_points(placed[vertex : vertex + 1], source.template, source.faces[alike])
-            face[vertex], weights[vertex], distance[vertex] = alike[found[0][0]], found[1][0], found[2][0]
-    there = _unit(_mixed(normals, source.faces[face], weights))
-    return face, weights, distance, there, (there * own).sum(axis=1) < 0
-
-
-def _mixed(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, "vertex 3"]:
-    return np.einsum("vk,vkd->vd", weights, values[corners])
 
 
 def _cropped(topology: Topology, is_kept: Bool[np.ndarray, " vertex"]) -> tuple[Topology, Int[np.ndarray, " kept"]]:
@@ -311,10 +266,6 @@ def _refusal(coverage: Coverage, tolerance_mm: float, has_landmarks: bool) -> Da
         f"{coverage.worst_mm:.1f}). {way}, take what is not covered out of the target with --leave-out, or register "
         "the scans to the target's template."
     )
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def save_map(found: ResamplingMap, path: str | os.PathLike, overwrite: bool = False) -> None:

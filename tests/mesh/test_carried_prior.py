@@ -9,6 +9,9 @@ from meshdisent.data.synthetic import SyntheticHead
 from meshdisent.errors import DataError
 from meshdisent.mesh.carried_prior import carried_prior
 from meshdisent.mesh.plane_fit import ShapePrior
+from meshdisent.mesh.registration import RegistrationConfig, register
+from meshdisent.mesh.registration_result import FitLimits, RegistrationRefused
+from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
 PEOPLE = np.random.default_rng(3).standard_normal((6, 30))
@@ -78,3 +81,20 @@ def test_what_is_no_face_is_refused(small, prior):
         carried_prior(prior, small.topology, Topology(np.asarray(ball.vertices), np.asarray(ball.faces)))
     with pytest.raises(DataError, match="has 1200 vertices and its topology 2500"):
         carried_prior(prior, SyntheticHead(2500).topology, small.topology)
+
+
+def test_a_shape_that_is_too_unlikely_for_the_prior_is_refused(small, prior):
+    """A thing that many directions can be bent to is no face because of it."""
+    modes = prior.modes.reshape(len(prior.modes), -1)
+    weights = np.array([3.0, -2.0, 1.0, 0.0, 1.0, -1.0])
+    shape = prior.shape(weights)
+    assert prior.unlikeliness(prior.mean) < 1e-12
+    # Sixteen over fourteen: six weights, and eight more of 0. Directions of some thousand mm^2 leave the noise no say.
+    assert np.linalg.eigvalsh(modes @ modes.T)[0] > 1000
+    assert prior.unlikeliness(shape) == pytest.approx(np.sqrt(16 / 14), rel=0.01)
+    target = TargetSurface.of_mesh(shape, small.topology.faces)
+    found = register(small.topology, target, prior=prior)
+    assert found.unlikeliness == pytest.approx(np.sqrt(16 / 14), rel=0.1)
+    assert register(small.topology, target).unlikeliness is None
+    with pytest.raises(RegistrationRefused, match=r"is 1\.\d standard deviations .* wanted at most 0.5"):
+        register(small.topology, target, RegistrationConfig(limits=FitLimits(most_unlikely=0.5)), prior=prior)
