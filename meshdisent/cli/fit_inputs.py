@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Int
-from scipy.spatial import cKDTree
 
+from meshdisent.cli.template_landmarks import rows_on_template
 from meshdisent.data.known_faces import find_landmarks
 from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.formats import READERS as MESHES
 from meshdisent.mesh.landmark_files import READERS as LANDMARK_FILES
-from meshdisent.mesh.landmark_files import Points, read_landmark_file
+from meshdisent.mesh.landmark_files import Points
 
 if TYPE_CHECKING:
     from meshdisent.mesh.target_surface import TargetSurface
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DATASET = re.compile(r"(.+\.(?:h5|hdf5)):(.+)")
-_FARTHEST_MM = 15.0
 
 Kind = Literal["scan", "landmarks", "image"]
 
@@ -81,18 +80,7 @@ def rows_of_names(path: Path | None, model: "MorphableModel") -> dict[str, int] 
     if path is None:
         known = find_landmarks(model.topology)
         return None if known is None else known.rows
-    points = read_landmark_file(path)
-    places = np.stack(list(points.values()))
-    if places.shape[1] != 3:
-        raise DataError(f"{path} has points of a picture, with two coordinates; wanted points on the template, in mm.")
-    distance, rows = cKDTree(model.topology.template).query(places)
-    if distance.max() > _FARTHEST_MM:
-        name = list(points)[int(distance.argmax())]
-        raise DataError(
-            f"{path}: {name!r} is {distance.max():.0f} mm from the template; wanted points on it, in mm. Pick them on "
-            "the template itself."
-        )
-    return dict(zip(points, rows.tolist(), strict=True))
+    return rows_on_template(path, model.topology)
 
 
 def known_points(

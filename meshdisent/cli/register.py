@@ -13,7 +13,6 @@ from meshdisent.files import refuse_existing, writing_folder
 
 if TYPE_CHECKING:
     from meshdisent.mesh.alignment import Similarity
-    from meshdisent.mesh.landmark_files import Points
     from meshdisent.mesh.landmarks import Landmarks
     from meshdisent.mesh.mesh import Mesh
     from meshdisent.mesh.plane_fit import ShapePrior
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.mesh.topology import Topology
 
-_FARTHEST_MM = 15.0
 #: What comes along for the faces that are recognized (:func:`meshdisent.data.known_faces.name_of_face`).
 _ALONG = {"ICT-FaceKit": "wsdf-ict", "synthetic head": "wsdf-synthetic"}
 
@@ -217,33 +215,18 @@ def _said(found: "Registration") -> str:
 def _on_template(given: Arguments, topology: "Topology") -> dict[str, int]:
     """The vertices of named points: from a file, else those that the topology knows."""
     if given.template_landmarks is not None:
-        return _template_rows(given.template_landmarks, topology)
+        from meshdisent.cli.template_landmarks import rows_on_template
+
+        return rows_on_template(given.template_landmarks, topology)
     from meshdisent.data.known_faces import need_landmarks
 
     return need_landmarks(topology, given.topology).rows
 
 
-def _template_rows(path: Path, topology: "Topology") -> dict[str, int]:
-    """The vertex of the template next to each named point."""
-    import numpy as np
-    from scipy.spatial import cKDTree
-
-    from meshdisent.mesh.landmark_files import read_landmark_file
-
-    points = _in_space(read_landmark_file(path), path)
-    distance, rows = cKDTree(topology.template).query(np.stack(list(points.values())))
-    if distance.max() > _FARTHEST_MM:
-        name = list(points)[int(distance.argmax())]
-        raise DataError(
-            f"{path}: {name!r} is {distance.max():.0f} mm from the template; wanted points on it, in mm. Pick them on "
-            "the template itself."
-        )
-    return dict(zip(points, rows.tolist(), strict=True))
-
-
 def _landmarks_of(scan: Path, on_template: dict[str, int], unit: str, given: Arguments) -> "Landmarks":
     """The landmarks of one scan that the template has, too."""
-    from meshdisent.mesh.landmark_files import READERS, read_landmark_file
+    from meshdisent.cli.template_landmarks import read_points
+    from meshdisent.mesh.landmark_files import READERS
     from meshdisent.mesh.landmark_sets import check_names
     from meshdisent.mesh.landmarks import Landmarks
     from meshdisent.mesh.raw_surface import MILLIMETERS
@@ -257,16 +240,10 @@ def _landmarks_of(scan: Path, on_template: dict[str, int], unit: str, given: Arg
         path = found[0]
     elif len(given.scans) > 1:
         raise UsageError(f"--landmarks is the file {path}, and there are several scans; give a folder of files.")
-    points = _in_space(read_landmark_file(path), path)
+    points = read_points(path)
     if given.template_landmarks is None:
         check_names(points, on_template, str(path))
     return Landmarks.named(on_template, {name: MILLIMETERS[unit] * place for name, place in points.items()})
-
-
-def _in_space(points: "Points", path: Path) -> "Points":
-    if any(len(place) != 3 for place in points.values()):
-        raise DataError(f"{path} has points of a picture, with two coordinates; wanted points in space, with three.")
-    return points
 
 
 def _prior(given: Arguments, topology: "Topology") -> "ShapePrior | None":

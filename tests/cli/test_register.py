@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from meshdisent.cli import register as register_module
 from meshdisent.cli.main import main
 from meshdisent.data.synthetic import SyntheticHead, synthetic_dataset
+from meshdisent.errors import DataError
 from meshdisent.mesh.alignment import align
 from meshdisent.mesh.mesh import Mesh
 from meshdisent.mesh.resampling import read_map
@@ -111,6 +113,26 @@ def test_a_prior_that_does_not_suit_is_told(head, tmp_path, capsys):
     assert main([*command, "--prior", "wsdf-synthetic", "--out", str(tmp_path / "out")]) == 3
     assert "wsdf-synthetic cannot be carried over to" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_usual_prior_that_suits_the_template_bends_alone(head, template, tmp_path, capsys, monkeypatch):
+    """What comes along for a recognized face, and cannot be carried to this mesh of it: said, and gone on without."""
+    _, vertices, faces = raw_scan(head)
+    Mesh(vertices, faces).write(tmp_path / "anna.ply")
+
+    def refused(*_):
+        raise DataError("wsdf-synthetic cannot be carried over.")
+
+    command = ["register", str(tmp_path / "anna.ply"), "--topology", str(template), "--no-pictures", "--out"]
+    assert main([*command, str(tmp_path / "none"), "--prior", "none"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(register_module, "prior_of", refused)
+    assert main([*command, str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert "wsdf-synthetic cannot be carried over. The template bends alone." in said
+    assert "Likely faces" not in said
+    alone, without = (Mesh.read(tmp_path / name / "anna.ply").vertices for name in ("none", "out"))
+    assert np.array_equal(alone, without)
 
 
 def test_what_is_no_face_is_told_and_not_written(head, template, tmp_path, capsys):
