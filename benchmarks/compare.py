@@ -45,7 +45,8 @@ class Comparison:
     records, table : Folder of the records and the file of the tables.
     smoke_minutes : Train this long instead, to see whether everything works; records say so.
     each_minutes : Train every row this long, instead of what it says.
-    people : Whose scans these are, for the text below the tables.
+    people, made_by : Whose scans these are, and by which command, for the text below the tables.
+    is_partial : Groups without any record are not asked for.
     """
 
     raw: Path
@@ -55,6 +56,8 @@ class Comparison:
     smoke_minutes: float | None = None
     each_minutes: float | None = None
     people: str = "ICT-300"
+    made_by: str = "make compare"
+    is_partial: bool = False
 
     def run(self, row: Row) -> Path:
         """The folder in which a row is trained."""
@@ -207,7 +210,9 @@ def write_table(comparison: Comparison, rows: Sequence[Row]) -> None:
         shown = [_line(comparison, row, record) for row, record in made.items() if row.group == group]
         if shown:
             lines += [f"**{title}**", "", *table(["method", *FIGURES, "steps", "minutes"], shown), ""]
-    lines += _footnotes(comparison, list(made.values()), [row.name for row in rows if row not in made])
+    begun = {row.group for row in made} if comparison.is_partial else set(GROUPS)
+    missing = [row.name for row in rows if row not in made and row.group in begun]
+    lines += _footnotes(comparison, list(made.values()), missing)
     with writing(comparison.table, overwrite=True) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -234,7 +239,7 @@ def _footnotes(comparison: Comparison, records: list[dict[str, Any]], missing: l
             "expression code is of the same subject, and by identity code shows the same expression; "
             f"by chance {_chance(figures)} %.",
             "",
-            f"Made by `make compare` on {_span(sorted({r['utc'][:10] for r in records}))}, "
+            f"Made by `{comparison.made_by}` on {_span(sorted({r['utc'][:10] for r in records}))}, "
             f"{', '.join(sorted({r['machine'] for r in records}))}, "
             f"torch {', '.join(sorted({r['torch'] for r in records}))}, commits {', '.join(_commits(records))}.",
         ]
@@ -264,7 +269,10 @@ def _sha256(path: Path) -> str:
 def _of_other_people(comparison: Comparison, people: str) -> Comparison:
     """The same with records and tables of their own, for scans that are not ICT-300's."""
     table = comparison.table.with_name(f"{comparison.table.stem}-{people}{comparison.table.suffix}")
-    return replace(comparison, people=f"the set {people}", records=comparison.records / people, table=table)
+    made_by = f"benchmarks/compare.py --only methods --people {people}"
+    records = comparison.records / people
+    named = replace(comparison, people=f"the set {people}", made_by=made_by, is_partial=True)
+    return replace(named, records=records, table=table)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

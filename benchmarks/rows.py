@@ -15,7 +15,7 @@ ROWS = Path(__file__).with_name("rows.yaml")
 GROUPS = {
     "linear": "Linear models",
     "published": "WSDF as published",
-    "methods": "All methods with 32 + 32 codes (CoMA: 64), 20 minutes on two cores each",
+    "methods": "All methods with 32 + 32 codes (CoMA: 64), the same time for each",
     "paper ablation": "The paper's ablation: each row adds a term to the one above",
     "ours": "wsdf-ict: three seeds, its linear start, and fewer identity codes",
     "own choices": "What each choice of wsdf-ict does: one changed in each row",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
+from meshdisent.cli.photographs import folder_names, made_of_each
 from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.files import refuse_existing, writing_folder
 
@@ -107,31 +108,22 @@ def _read(given: Arguments) -> tuple[list["Photo"], int]:
     from meshdisent.data.images.image_reading import read_photo
     from meshdisent.fitting.image_windows import Photo
 
-    photos: list[Photo] = []
-    failed: list[str] = []
-    for path in given.images:
-        try:
-            pixels = read_photo(path)
-            mask = None if given.masks is None else read_photo(_beside(given.masks, path, given, ENDINGS))[..., 1] > 127
-            photo = Photo(
-                pixels=pixels,
-                landmarks=_landmarks(path, given),
-                mask=mask,
-                field_of_view=given.field_of_view,
-                box=given.box,
-                name=str(path),
-            )
-            photo.square()
-            photos.append(photo)
-        except UsageError:
-            raise
-        except MeshdisentError as error:
-            failed.append(" ".join(str(error).split()))
-    for message in failed:
-        print(f"left out: {message}", file=sys.stderr)
-    if not photos:
-        raise DataError(f"No photograph could be used. The first: {failed[0]}")
-    return photos, len(failed)
+    def photo_of(path: Path) -> Photo:
+        pixels = read_photo(path)
+        mask = None if given.masks is None else read_photo(_beside(given.masks, path, given, ENDINGS))[..., 1] > 127
+        photo = Photo(
+            pixels=pixels,
+            landmarks=_landmarks(path, given),
+            mask=mask,
+            field_of_view=given.field_of_view,
+            box=given.box,
+            name=str(path),
+        )
+        photo.square()
+        return photo
+
+    photos, failed = made_of_each(given.images, photo_of)
+    return [photo for _, photo in photos], failed
 
 
 def _landmarks(path: Path, given: Arguments) -> dict[str, np.ndarray] | None:
@@ -163,17 +155,13 @@ def _template_rows(path: Path | None, model: "MorphableModel") -> dict[str, int]
 
     Not those of the jaw: in a picture they lie on the outline, which is another line of the face in each view.
     """
+    from meshdisent.cli.template_landmarks import rows_on_template
     from meshdisent.data.known_faces import find_landmarks
-    from meshdisent.mesh.landmark_files import read_landmark_file
 
     if path is None:
         known = find_landmarks(model.topology)
         return None if known is None else {k: row for k, row in known.rows.items() if not k.startswith("jaw")}
-    points = read_landmark_file(path)
-    if len(next(iter(points.values()))) != 3:
-        raise DataError(f"{path} holds points in a picture; wanted three coordinates each, mm on the template.")
-    template = np.asarray(model.topology.template)
-    return {name: int(np.linalg.norm(template - place, axis=1).argmin()) for name, place in points.items()}
+    return rows_on_template(path, model.topology)
 
 
 def _fit(
@@ -238,7 +226,7 @@ def _write(
 
     report: dict[str, dict[str, Any]] = {}
     rows = []
-    for photo, fit, name in zip(photos, fits, _names([Path(fit.name) for fit in fits]), strict=True):
+    for photo, fit, name in zip(photos, fits, folder_names([Path(fit.name) for fit in fits]), strict=True):
         (folder / name).mkdir()
         texture = texture_of(model, fit, photo)
         mesh = transferred_texture(model, fit, texture)
@@ -262,17 +250,6 @@ def _write(
 def _grown(picture: np.ndarray, size: int) -> np.ndarray:
     times = max(size // picture.shape[0], 1)
     return picture.repeat(times, 0).repeat(times, 1)
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """A folder name for each photograph: its own, numbered where two have the same."""
-    names: list[str] = []
-    for path in paths:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
-        names.append(name)
-    return names
 
 
 def _codes(fit: "ImageFit") -> dict[str, list[float]]:

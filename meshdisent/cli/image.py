@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
-from meshdisent.errors import DataError, MeshdisentError, UsageError
+from meshdisent.cli.photographs import folder_names, made_of_each
+from meshdisent.errors import MeshdisentError, UsageError
 from meshdisent.files import refuse_existing, writing_folder
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def main(arguments: list[str]) -> int:
     model = load_latentface(given.model)
     register = None if given.topology is None else _registrar(model, given)
     crops, left_out = _read(given, model.image_size)
-    names = _names(list(crops))
+    names = folder_names([path for path, _ in crops])
     with writing_folder(given.out, given.overwrite) as folder:
-        for (path, pixels), name in zip(crops.items(), names, strict=True):
+        for (path, pixels), name in zip(crops, names, strict=True):
             depth = _write(model, pixels, folder / name, path.name, given)
             left_out += 0 if register is None else register(depth, folder / name, str(path))
     what = f"{len(crops)} photograph{'s' if len(crops) > 1 else ''}"
@@ -81,40 +82,20 @@ def main(arguments: list[str]) -> int:
     return 3 if left_out else 0
 
 
-def _read(given: Arguments, size: int) -> tuple[dict[Path, np.ndarray], int]:
+def _read(given: Arguments, size: int) -> tuple[list[tuple[Path, np.ndarray]], int]:
     """The faces of the photographs that can be used, and how many cannot."""
     from meshdisent.data.images.image_reading import read_photo
     from meshdisent.latentface.crop import cropped, detected_box
 
     if given.box is None and given.detector is None:
         print("No --box and no --detector: each picture is taken as the face itself.", file=sys.stderr)
-    crops: dict[Path, np.ndarray] = {}
-    failed: list[str] = []
-    for path in given.images:
-        try:
-            photo = read_photo(path)
-            box = given.box if given.detector is None else detected_box(photo, given.detector, str(path))
-            crops[path] = cropped(photo, size, box, str(path))
-        except UsageError:
-            raise
-        except MeshdisentError as error:
-            failed.append(" ".join(str(error).split()))
-    for message in failed:
-        print(f"left out: {message}", file=sys.stderr)
-    if not crops:
-        raise DataError(f"No photograph could be used. The first: {failed[0]}")
-    return crops, len(failed)
 
+    def face(path: Path) -> np.ndarray:
+        photo = read_photo(path)
+        box = given.box if given.detector is None else detected_box(photo, given.detector, str(path))
+        return cropped(photo, size, box, str(path))
 
-def _names(paths: list[Path]) -> list[str]:
-    """A folder name for each photograph: its own, numbered where two have the same."""
-    names: list[str] = []
-    for path in paths:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
-        names.append(name)
-    return names
+    return made_of_each(given.images, face)
 
 
 def _write(model: "LatentFace", pixels: np.ndarray, folder: Path, title: str, given: Arguments) -> np.ndarray:
