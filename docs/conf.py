@@ -24,7 +24,7 @@ extensions = [
     "mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "scripts", "*-table.md"]  # tables that pages include
+exclude_patterns = ["_build", "scripts", "*-table.md", "*-table-*.md"]  # tables that pages include
 templates_path = ["templates"]
 
 html_theme = "furo"
