@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from meshdisent.evaluation.comparison import Comparison
     from meshdisent.morphable.contract import MorphableModel
 
+_MOST_NAMED = 3  # in a title
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -127,7 +129,7 @@ def write_comparison(
     from meshdisent.show.comparison_report import add_comparison, comparison_markdown
     from meshdisent.show.html import Report
 
-    title = f"{', '.join(models)} on {given.data.name}"
+    title = f"{', '.join(models) if len(models) <= _MOST_NAMED else f'{len(models)} models'} on {given.data.name}"
     first = next(iter(comparison.evaluations.values())).figures
     splits = {"train": "training", "val": "validation"}
     with writing_folder(given.out, given.overwrite) as folder:

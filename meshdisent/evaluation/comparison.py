@@ -4,6 +4,7 @@ Differences are taken on the same draws of people (:mod:`meshdisent.metrics.inte
 figure only if it is better than every other model *and* every baseline, each with an interval that leaves 0 out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,10 @@ def size_notes(sizes: Mapping[str, tuple[int, int]]) -> list[str]:
     """Say which models do not have the same code size: more entries reconstruct better, whatever the model."""
     if len(set(sizes.values())) < 2:
         return []
-    named = ", ".join(f"{name} {identity} + {expression}" for name, (identity, expression) in sizes.items())
+    ((usual, count),) = Counter(sizes.values()).most_common(1)
+    is_named = {name: size != usual or count < 3 for name, size in sizes.items()}
+    said = [f"{name} {identity} + {expression}" for name, (identity, expression) in sizes.items() if is_named[name]]
+    named = ", ".join(said if all(is_named.values()) else [*said, f"all others {usual[0]} + {usual[1]}"])
     return [f"code sizes differ (identity + expression: {named}); more entries mean a lower E_avd, whatever the model"]
 
 

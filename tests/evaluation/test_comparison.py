@@ -78,6 +78,8 @@ def test_code_sizes_that_differ_are_said(comparison):
     note = f"code sizes differ (identity + expression: {sizes}); more entries mean a lower E_avd, whatever the model"
     assert note in comparison.notes
     assert size_notes({"a": (4, 4), "b": (4, 4)}) == []
+    (note,) = size_notes({"a": (4, 4), "b": (4, 4), "c": (8, 0), "d": (4, 4)})
+    assert "(identity + expression: c 8 + 0, all others 4 + 4)" in note
 
 
 def test_moving_vertices_are_the_same_for_all_rows_and_a_difference_is_said(models, scans):
