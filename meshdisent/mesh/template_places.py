@@ -44,9 +44,14 @@ def _closest_alike(placed: Float[np.ndarray, "vertex 3"], target: Topology, sour
     """
     own, normals = vertex_normals(placed, target.faces), vertex_normals(source.template, source.faces)
     face, weights, distance = closest_points(placed, source.template, source.faces)
+    corners = source.template[source.faces]
+    center = corners.mean(axis=1)
+    radius = np.linalg.norm(corners - center[:, None], axis=2).max(axis=1)
     for vertex in np.flatnonzero((mixed(normals, source.faces[face], weights) * own).sum(axis=1) < 0):
         alike = np.flatnonzero(((normals @ own[vertex])[source.faces] > 0).all(axis=1))
         if len(alike):
+            away = np.linalg.norm(center[alike] - placed[vertex], axis=1)
+            alike = alike[away - radius[alike] <= away.min() * (1 + 1e-9)]  # no other triangle can be closer
             found = closest_points(placed[vertex : vertex + 1], source.template, source.faces[alike])
             face[vertex], weights[vertex], distance[vertex] = alike[found[0][0]], found[1][0], found[2][0]
     there = unit(mixed(normals, source.faces[face], weights))
