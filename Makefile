@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt --editable
 PACKAGE := setup.cfg constraints.txt pyproject.toml
 
-.PHONY: help quickstart test test-slow browser-tools check lint format types imports accuracy compare bench bench-long fuzz fuzz-guided smoke lock docs clean
+.PHONY: help quickstart test test-slow browser-tools check lint format types imports accuracy compare bench bench-long fuzz fuzz-guided blender smoke lock docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make smoke        build the package, install it into an empty environment, sample a model'
 	@echo 'make fuzz         read twenty thousand damaged files of every kind (ARGS="--only ply --files 2000")'
 	@echo 'make fuzz-guided  let atheris look for bytes that reach new lines of our readers (Linux)'
+	@echo 'make blender      open a rig in Blender itself, and look whether all is there (350 MB, Python 3.11)'
 	@echo 'make clean        remove what these commands made, .venv included'
 
 quickstart: .venv/installed
@@ -87,6 +88,12 @@ smoke: .venv/installed-test
 	"$(PYTHON)" -m venv build/smoke/env
 	build/smoke/env/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt build/smoke/*.whl
 	cd build/smoke && env/bin/meshdisent sample wsdf-ict --count 2 --out faces
+
+# Blender as a Python package, in an environment of its own: each release is for one version of Python.
+blender: .venv/installed
+	"$(PYTHON)" -m venv build/blender
+	build/blender/bin/python -m pip --disable-pip-version-check install --quiet bpy==4.5.15
+	$(BIN)/python benchmarks/rig_in_blender.py build/blender/bin/python --picture build/blender/face.png
 
 # Needs the package index; run it when constraints.txt has changed.
 lock: .venv/installed-test
