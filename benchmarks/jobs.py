@@ -111,7 +111,8 @@ def now() -> str:
 
 def code_state() -> dict[str, Any]:
     """The commit of this checkout and whether the tree differs from it, results aside; None outside of git."""
-    results = [f":(exclude){path.relative_to(ROOT)}" for path in (RECORDS, TABLE)]
+    tables = ("docs/*-table.md", "docs/*-table-*.md")
+    results = [f":(exclude){place}" for place in (RECORDS.relative_to(ROOT), *tables)]
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", ".", *results)
     return {"commit": commit, "is_dirty": None if changes is None else bool(changes)}
@@ -123,7 +124,7 @@ def provenance(code: dict[str, Any]) -> dict[str, Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = {"meshdisent": __version__, "torch": torch.__version__}
-    return {"utc": now(), **code, **versions, "machine": f"{cores} CPU cores"}
+    return {"utc": now(), **code, **versions, "machine": f"{cores} CPU core{'s' if cores != 1 else ''}"}
 
 
 def write_json(path: Path, values: Any) -> None:
