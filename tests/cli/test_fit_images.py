@@ -81,8 +81,11 @@ def test_arguments_that_do_not_go_together_are_refused(folder):
     (folder / "space.json").write_text(json.dumps({"a": [1, 2, 3]}))
     with pytest.raises(DataError, match="holds points in space; wanted two coordinates"):
         _main(shots[0], "--landmarks", folder / "space.json", "--out", folder / "out")
-    with pytest.raises(DataError, match="holds points in a picture; wanted three coordinates"):
+    with pytest.raises(DataError, match="has points of a picture, with two coordinates; wanted points in space"):
         _main(shots[0], "--template-landmarks", folder / "shot 0.json", "--out", folder / "out")
+    (folder / "far.json").write_text(json.dumps({"nose": [0, 0, 900]}))
+    with pytest.raises(DataError, match=r"far\.json: 'nose' is \d+ mm from the template"):
+        _main(shots[0], "--template-landmarks", folder / "far.json", "--out", folder / "out")
     with pytest.raises(DataError, match=r"No photograph could be used\. The first: .*absent"):
         _main(folder / "absent.png", "--out", folder / "out")
     (folder / "full").mkdir()
