@@ -492,7 +492,7 @@ CASES = (
          has_memory=False),
     Case(name="levels-26719", title="the same, 26,719 vertices", prepare=levels(26719), has_memory=False),
     Case(name="prepare", title="prepare 480 OBJ scans of 26,719 vertices: read, check, decimate, write",
-         prepare=preparing(480), unit="a second", count=480, counted="scans", once_is_enough=True),
+         prepare=preparing(480), unit="a second", count=480, counted="scans"),
     Case(name="read", title="read such scans, one core", prepare=reading(8), unit="a second", count=8,
          counted="scans"),
     Case(name="raster-64", title="depth of 16 grids of 64 x 64 vertices, 64 x 64 pixels", prepare=drawing(16, 64, 64),
