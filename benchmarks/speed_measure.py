@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from speed_cases import Case
 
 #: A row goes round its methods at least so often, and goes on for so many seconds.
-ROUNDS, SECONDS = 3, 12.0
+ROUNDS, SECONDS = 3, 8.0
 #: Seconds after which peak memory has been seen.
 ENOUGH = 8.0
 MATRIX = 2048
