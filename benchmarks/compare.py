@@ -269,7 +269,7 @@ def _sha256(path: Path) -> str:
 def _of_other_people(comparison: Comparison, people: str) -> Comparison:
     """The same with records and tables of their own, for scans that are not ICT-300's."""
     table = comparison.table.with_name(f"{comparison.table.stem}-{people}{comparison.table.suffix}")
-    made_by = f"benchmarks/compare.py --only methods --people {people}"
+    made_by = f"benchmarks/compare.py --people {people}"
     records = comparison.records / people
     named = replace(comparison, people=f"the set {people}", made_by=made_by, is_partial=True)
     return replace(named, records=records, table=table)

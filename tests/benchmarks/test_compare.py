@@ -298,6 +298,6 @@ def test_other_people_have_tables_of_their_own_and_equal_time(job, rows, program
     assert "is_smoke_test" not in record
     table = job.table.with_name("table-synthetic.md").read_text()
     assert "Unseen people of the set synthetic, mm" in table
-    assert "Made by `benchmarks/compare.py --only methods --people synthetic` on" in table
+    assert "Made by `benchmarks/compare.py --people synthetic` on" in table
     assert "Not measured yet: wide." in table  # of the group that was begun
     assert not job.table.exists()
