@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshdisent.errors import MeshdisentError, ModelFileError
+from meshdisent.errors import MeshdisentError, ModelFileError, UsageError
 from meshdisent.morphable import contract, trainable
 from meshdisent.morphable.contract import MorphableModel
 from meshdisent.morphable.tensor_file import FORMAT_VERSION, read_tensors
@@ -84,6 +84,8 @@ def build_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
     except ModelFileError:
         raise
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, MeshdisentError) as error:
+        if isinstance(error, UsageError) and isinstance(error.__cause__, (ImportError, RuntimeError)):
+            raise  # a package is missing here; the file may be whole
         raise ModelFileError(
             f"{path} is not a whole {class_name} model ({type(error).__name__}: {shorten(str(error), 300)}). "
             "Copy the file again, or train the model again."

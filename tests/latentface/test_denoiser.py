@@ -9,6 +9,7 @@ import torch
 from meshdisent.errors import UsageError
 from meshdisent.latentface.denoiser import Denoiser, TimeSinusoid, diffusers_class
 from meshdisent.latentface.diffusion import DiffusionConfig, RepresentationDiffusion
+from meshdisent.latentface.latentface import load_latentface
 
 
 @pytest.fixture
@@ -56,3 +57,9 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch):
         message = str(refused.value)
         assert 'Install it: pip install "meshdisent[image]".' in message
         assert "\n" not in message
+
+
+def test_a_file_is_not_called_damaged_where_a_package_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(UsageError, match=r"^Representation diffusion needs the package diffusers"):
+        load_latentface("latentface-rendered")
