@@ -61,6 +61,8 @@ def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
     given = tyro.cli(Arguments, args=arguments, prog="meshdisent image", config=(tyro.conf.FlagCreatePairsOff,))
     refuse_existing(given.out, given.overwrite)
+    if not given.images:
+        raise UsageError("No photograph is named; wanted at least one IMAGE, a JPEG or PNG file.")
     if given.box is not None and given.detector is not None:
         raise UsageError("--box and --detector both say where the face is; give one of them.")
     if given.prior is not None and given.topology is None:

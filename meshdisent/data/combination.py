@@ -168,7 +168,7 @@ def set_names(paths: Sequence[str | os.PathLike]) -> list[str]:
 
 def _check_sets(names: Sequence[str], sets: Sequence[ScanDataset]) -> None:
     if len(sets) < 2:
-        raise UsageError(f"{len(sets)} dataset was given; wanted at least two to combine.")
+        raise UsageError(f"{len(sets)} dataset{'' if len(sets) == 1 else 's'} given; wanted at least two to combine.")
     first, where = sets[0].topology, _where(names[0], sets[0])
     seen: dict[str, str] = {}
     for name, scans in zip(names, sets, strict=True):

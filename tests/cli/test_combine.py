@@ -75,7 +75,7 @@ def test_names_stand_before_an_equals_sign():
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        (lambda few, many: [few], 2, "1 dataset was given; wanted at least two to combine."),
+        (lambda few, many: [few], 2, "1 dataset given; wanted at least two to combine."),
         (lambda few, many: [few, f"b={few}"], 3, "holds the same scans as"),
         (lambda few, many: [few, "none.h5"], 3, "none.h5 is absent"),
         (lambda few, many: [f"a/b={few}", many], 3, "is absent"),

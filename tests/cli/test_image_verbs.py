@@ -113,6 +113,8 @@ def test_wrong_models_and_detectors_are_told(model, photo, tmp_path, capsys):
     arguments = ["image", str(model), str(photo), "--out", str(tmp_path / "out"), "--detector", "task"]
     assert main([*arguments, "--box", "1", "1", "40", "40"]) == 2
     assert "give one of them" in capsys.readouterr().err
+    assert main(["image", str(model), "--out", str(tmp_path / "out")]) == 2
+    assert "No photograph is named" in capsys.readouterr().err
 
 
 def test_a_model_without_stage_two_shows_no_identity(photo, tmp_path):

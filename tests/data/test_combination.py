@@ -217,7 +217,7 @@ def test_faces_in_another_order_are_the_same_topology(dataset, sheet, people, tm
 def test_the_same_scans_twice_one_set_and_an_existing_file_are_refused(dataset, other, tmp_path):
     with pytest.raises(DataError, match="the set b holds the same scans as the set a; give each dataset once"):
         combine({"a": dataset, "b": dataset}, tmp_path / "all.h5")
-    with pytest.raises(UsageError, match="1 dataset was given; wanted at least two"):
+    with pytest.raises(UsageError, match="1 dataset given; wanted at least two"):
         combine({"a": dataset}, tmp_path / "all.h5")
     (tmp_path / "all.h5").write_text("mine")
     with pytest.raises(UsageError, match="exists already"):
