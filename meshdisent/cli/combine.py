@@ -25,7 +25,9 @@ class Arguments:
     Subjects are kept apart (anna of the set ict is ict-anna); every scan remembers its set.
     """
 
-    data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FACES.H5")]
+    data: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FACES.H5", help_behavior_hint="(required)")
+    ]
     """The datasets, each with a name for its set if that of the file will not do."""
     out: Annotated[Path, tyro.conf.arg(metavar="FACES.H5")]
     """The file to write."""

@@ -31,7 +31,9 @@ class Arguments:
     each model and 2,000 scans. The folder gets report.html, comparison.md, comparison.json and the pictures.
     """
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
+    models: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...", help_behavior_hint="(required)")
+    ]
     """Run folders, model files, or names that `meshdisent models` lists; of the scans' topology."""
     data: Annotated[Path, tyro.conf.arg(metavar="FACES.H5")]
     """The scans; made by `meshdisent prepare`."""

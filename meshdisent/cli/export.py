@@ -36,7 +36,9 @@ class Arguments:
     """What is written, where the ending of --out does not say."""
     targets: Literal["expressions", "arkit", "directions"] = "expressions"
     """Morph targets: expressions, the shapes of ARKit by Apple's names, or what the expression code does most."""
-    expressions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|SCAN|DATA")] = ()
+    expressions: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME|SCAN|DATA", help_behavior_hint="(optional)")
+    ] = ()
     """Which expressions: names that the model has, scans that show them, or all of a faces.h5. By default all names."""
     facekit: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A clone of ICT-FaceKit, to solve the shapes of ARKit for a model that has none of them."""
@@ -46,8 +48,8 @@ class Arguments:
     """Weights over time, CSV (also of Live Link Face) or JSON. By default each target in turn."""
     keep_detail: bool = False
     """Keep on the face what the model's codes cannot say of the scan."""
-    eyes: bool = True
-    """Put plain eyeballs and the dark of a mouth behind the openings of a rig."""
+    no_eyes: bool = False
+    """Leave out the plain eyeballs and the dark of a mouth that a rig has behind its openings."""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Write the figures as one JSON object too; with - to standard output."""
     overwrite: bool = False
@@ -105,7 +107,7 @@ def _write_rig(given: Arguments, model: "MorphableModel", form: str) -> tuple[di
         lines = [f"{given.out}: {len(rig.names)} targets of {_called(given)}, same camera"]
     else:
         track = _track(given, tuple(codes))
-        write_rig(given.out, rig, track, given.eyes, given.overwrite)
+        write_rig(given.out, rig, track, not given.no_eyes, given.overwrite)
         size = given.out.stat().st_size / 1e6
         lines = [
             f"{given.out}: {len(rig.neutral):,} vertices, {len(rig.names)} morph targets, an animation of "

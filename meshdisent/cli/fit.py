@@ -38,7 +38,9 @@ class Arguments:
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run folder, a model file, or a name that `meshdisent models` lists."""
-    inputs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    inputs: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help_behavior_hint="(required)")
+    ]
     """Scans (OBJ, PLY, WRL, or faces.h5:SUBJECT/EXPRESSION), landmark files (.json, .csv, .pp, .pts, .ljson), or
     pictures; all of one kind."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -68,8 +70,8 @@ class Arguments:
     """Focal length of the camera of landmarks in a picture."""
     picture_size: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="W H")] = None
     """Width and height of that picture, pixels."""
-    pictures: bool = True
-    """Draw residuals and uncertainty into the folder too."""
+    no_pictures: bool = False
+    """Leave out the pictures of residuals and uncertainty."""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Write all numbers there as well, or to standard output for -."""
     overwrite: bool = False
@@ -121,7 +123,7 @@ def _fit_all(given: Arguments, kind: "Kind", model: "MorphableModel") -> int:
             except MeshdisentError as error:
                 failed.append(f"{text}: {' '.join(str(error).split())}")
                 print(f"left out: {failed[-1]}", file=sys.stderr)
-                if isinstance(error, FitRefused) and given.pictures:
+                if isinstance(error, FitRefused) and not given.no_pictures:
                     _draw(error.fit, names[text], folder, "refused-", f"{text}: refused")
                 continue
             reports[names[text]] = {"input": text, **_told(text, fit, fitter, given)}
@@ -224,7 +226,7 @@ def _write(fit: "Fit", name: str, folder: Path, given: Arguments) -> None:
         (folder / f"{name}-samples").mkdir()
         for number, vertices in enumerate(drawn.vertices):
             Mesh(factor * vertices, faces).write(folder / f"{name}-samples" / f"{number:04d}.ply")
-    if given.pictures:
+    if not given.no_pictures:
         _draw(fit, name, folder, "", name)
 
 

@@ -35,7 +35,9 @@ class Arguments:
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run folder, a model file, or a name that `meshdisent models` lists."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    images: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE", help_behavior_hint="(required)")
+    ]
     """Photographs (JPEG, PNG)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for meshes and pictures, a folder a photograph."""

@@ -19,7 +19,9 @@ class Arguments(Output):
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run folder, a model file, or a name that `meshdisent models` lists."""
-    scans: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCAN")]
+    scans: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCAN", help_behavior_hint="(required)")
+    ]
     """Mesh files, or faces.h5:SUBJECT/EXPRESSION."""
     keep_detail: bool = False
     """Keep what the model's codes cannot say of the scan."""

@@ -18,7 +18,7 @@ class Arguments:
     """Folder for scans, model, meshes, pictures and report.html."""
     recipe: Annotated[str, tyro.conf.arg(metavar="RECIPE")] = "wsdf-quick"
     """What to train: a name that `meshdisent models` lists, or a YAML file."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(optional)")] = ()
     """Change keys of the recipe, such as training.minutes=1."""
     subjects: Annotated[int, tyro.conf.arg(metavar="N")] = 80
     """How many people."""

@@ -36,7 +36,9 @@ class Arguments:
     residual and the limit, its picture is called refused-NAME.png; the exit code is then 3, the others are written.
     """
 
-    scans: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCAN")]
+    scans: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCAN", help_behavior_hint="(required)")
+    ]
     """Meshes (OBJ, PLY, WRL), or points without faces; their normals (nx, ny, nz) are estimated if there are none."""
     topology: Annotated[str, tyro.conf.arg(metavar="T")]
     """A model, a faces.h5, or a template mesh in mm."""
@@ -63,8 +65,8 @@ class Arguments:
     """Do not cut the face out of a scan that is much larger than the template."""
     save_map: Annotated[Path | None, tyro.conf.arg(metavar="MAP.NPZ")] = None
     """Of one SCAN that is itself a topology (a template, in mm): how its scans come to T, for meshdisent resample."""
-    pictures: bool = True
-    """Draw every registration."""
+    no_pictures: bool = False
+    """Leave out the picture of each registration."""
     format: Literal["ply", "obj"] = "ply"
     """File format of the results."""
     overwrite: bool = False
@@ -184,7 +186,7 @@ class _Fitter:
         from meshdisent.show.pictures import write_png
         from meshdisent.show.registration_sheet import registration_sheet
 
-        if self.given.pictures and found.vertices is not None:
+        if not self.given.no_pictures and found.vertices is not None:
             page = registration_sheet(
                 target, self.topology, found.stages, found.vertices, found.motion, title=title, caption=caption
             )

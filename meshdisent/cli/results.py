@@ -24,8 +24,8 @@ class Output:
     """Folder for the meshes and the picture of them."""
     format: Literal["ply", "obj"] = "ply"
     """File format of the meshes."""
-    pictures: bool = True
-    """Draw the results into the folder too."""
+    no_pictures: bool = False
+    """Meshes alone, without the picture of them."""
     overwrite: bool = False
     """Replace the folder if it exists."""
 
@@ -62,9 +62,9 @@ def write_result(result: Result, output: Output) -> None:
     with writing_folder(output.out, output.overwrite) as folder:
         for name, mesh in result.meshes.items():
             mesh.write(folder / f"{name}.{output.format}")
-        if output.pictures:
+        if not output.no_pictures:
             _draw(result, faces, folder)
-    drawn = ["sheet.png"] + (["animation.gif"] if result.frames else []) if output.pictures else []
+    drawn = [] if output.no_pictures else ["sheet.png", *(["animation.gif"] if result.frames else [])]
     print(f"{output.out}: {len(result.meshes)} meshes ({output.format}){''.join(f', {name}' for name in drawn)}")
 
 

@@ -38,7 +38,7 @@ class Arguments:
     """The scans, made by `meshdisent prepare`; or the pictures, made by `meshdisent prepare-images`."""
     out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
     """Folder for the model, its recipe, the log, the curves and the checkpoints."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(optional)")] = ()
     """Change keys of the recipe, such as training.steps=200."""
     device: Annotated[str, tyro.conf.arg(metavar="cpu|cuda")] = "cpu"
     """Where to compute; cuda:1 is the second one."""

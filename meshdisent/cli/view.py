@@ -31,7 +31,9 @@ class Arguments:
 
     shown: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|FACES.H5")]
     """A run folder, a model file, a name that `meshdisent models` lists, or a faces.h5."""
-    scans: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SCAN...]")] = ()
+    scans: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SCAN...]", help_behavior_hint="(optional)")
+    ] = ()
     """Scans to look at with the model: mesh files, or faces.h5:SUBJECT/EXPRESSION."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="FACES.H5")] = None
     """A dataset whose scans to look at with the model."""

@@ -42,6 +42,16 @@ def test_help_names_every_verb_with_its_summary(capsys):
         assert any(line.split(maxsplit=1) == [name, summary] for line in lines if line.strip())
 
 
+@pytest.mark.parametrize("name", VERBS)
+def test_the_help_of_a_verb_shows_no_flag_that_is_on_and_no_empty_default(name, capsys, monkeypatch):
+    # "--no-pictures  Draw them. (default: True)" says the opposite of what the flag does.
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "(default: True)" not in said
+    assert "(default: )" not in said
+
+
 def test_help_is_quick_and_loads_nothing_heavy():
     code = (
         "import sys, time; start = time.perf_counter()\n"

@@ -31,7 +31,7 @@ def test_a_folder_of_meshes_gets_a_sheet_and_appears_whole(tmp_path, capsys):
 
 
 def test_pictures_can_be_left_out(tmp_path, capsys):
-    write_result(result(), Output(out=tmp_path / "out", format="obj", pictures=False))
+    write_result(result(), Output(out=tmp_path / "out", format="obj", no_pictures=True))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.obj", "two.obj"]
     assert capsys.readouterr().out.endswith("out: 2 meshes (obj)\n")
 

@@ -20,7 +20,7 @@ def test_every_command_of_the_page_parses():
         given = tyro.cli(Arguments, args=shlex.split(line), config=(tyro.conf.FlagCreatePairsOff,))
         assert given.model in ("wsdf-ict", "run")
     for option in re.findall(r"`(--[a-z-]+)", PAGE):
-        name = option.removeprefix("--").removeprefix("no-").replace("-", "_")
+        name = option.removeprefix("--").replace("-", "_")
         assert name in Arguments.__dataclass_fields__
 
 
