@@ -233,7 +233,7 @@ def pictures_text(figures: dict[str, Any]) -> str:
         lines.append("depth: the data do not know the truth")
     else:
         side, angle = figures["depth"]["SIDE"], figures["depth"]["MAD"]
-        lines.append(f"depth: SIDE {side['mean']:.3f}e-2 (± {side['std']:.3f}), MAD {angle['mean']:.2f} degrees "
+        lines.append(f"depth: SIDE x 100 {side['mean']:.3f} (± {side['std']:.3f}), MAD {angle['mean']:.2f} degrees "
                      f"(± {angle['std']:.2f})")  # fmt: skip
     for name, found in (figures["expression"] or {}).items():
         lines.append(f"expression from {name}: {100 * found['accuracy']:.1f} %, macro F1 {100 * found['macro_f1']:.1f} "

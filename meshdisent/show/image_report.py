@@ -37,18 +37,27 @@ def image_report(
     rows = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(np.int64)]
     picture = explained(model, data, rows)
     write_png(folder / "pictures.png", picture)
-    section = report.section("Pictures and what it sees in them", f"{len(rows)} pictures of the test split.")
+    person = "The person is the face that stage two finds in it. " if model.config.stage_two.method != "none" else ""
+    section = report.section(
+        "Pictures and what it sees in them",
+        f"{len(rows)} pictures of the test split. Skin is without light. {person}Depth is gray: white is "
+        f"{model.config.scene.nearest:g} m from the camera, black {model.config.scene.farthest:g} m, or nothing.",
+    )
     section.picture(picture, alt="Pictures taken apart into skin, depth and view")
     if figures["depth"] is not None:
         names = {"SIDE": "scale-invariant error x 100", "MAD": "angle between normals, degrees"}
         columns = [Column(name, better="") for name in ("mean", "std", "median")]
         found = [Row(text, [figures["depth"][name][c.name] for c in columns]) for name, text in names.items()]
-        report.section("Depth in the view of the picture").table(Table(columns, found))
+        text = "Over pixels in which the truth has a face; mean, deviation and median over pictures. Less is better."
+        report.section("Depth in the view of the picture", text).table(Table(columns, found))
     if figures["expression"]:
         columns = [_share("accuracy"), _share("macro F1"), _share("most frequent class", better="")]
         keys = ("accuracy", "macro_f1", "chance")
         found = [Row(name, [100 * one[key] for key in keys]) for name, one in figures["expression"].items()]
-        text = "What a linear probe reads from each code of people whom it was not trained on."
+        text = (
+            "What a linear probe reads from each code of people whom it was not trained on. Codes are those of texture "
+            "and shape side by side; identity is what stage two says of the person, expression is what is left."
+        )
         report.section("Expression", text).table(Table(columns, found))
     if figures["person"]:
         columns = [_share("found"), _share("by chance", better="")]

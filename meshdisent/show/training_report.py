@@ -97,7 +97,10 @@ def _add_photographs(report: Report, model: LatentFace, images: ImageDataset) ->
 
 
 def explained(model: LatentFace, images: ImageDataset, rows: np.ndarray) -> Picture:
-    """Pictures and what a model sees in them, one a row; beside its depth the true one where it is known."""
+    """Pictures and what a model sees in them, one a row; beside its depth the true one where it is known.
+
+    Depth is gray: near is white; black is as far as the model can say, and where nothing is.
+    """
     import torch
 
     from meshdisent.latentface.face_views import look
@@ -115,7 +118,8 @@ def explained(model: LatentFace, images: ImageDataset, rows: np.ndarray) -> Pict
     columns["depth, front"] = gray(seen.depth)
     if "depth" in images.truth_names:
         columns["depth, view"] = gray(seen.view_depth)
-        columns["true depth"] = gray(torch.from_numpy(images.truth("depth", rows)).to(seen.depth))
+        true = torch.from_numpy(images.truth("depth", rows)).to(seen.depth)
+        columns["true depth"] = gray(torch.where(true > 0, true, farthest))  # 0 where nothing is
     drawn = [[_enlarged(values[k]) for values in columns.values()] for k in range(len(rows))]
     return sheet(drawn, column_labels=list(columns))
 

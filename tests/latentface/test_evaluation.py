@@ -19,6 +19,7 @@ from meshdisent.latentface.evaluation import (
     person_figures,
     pictures_text,
 )
+from meshdisent.show.training_report import explained
 from meshdisent.training.loop import build, run_recipe
 
 pytest.importorskip("diffusers", reason="needs the extra image (diffusers)")
@@ -145,6 +146,18 @@ def test_what_is_not_known_is_none():
         evaluate_pictures(model, tiny_images())
 
 
+def test_where_the_truth_has_nothing_its_depth_is_drawn_as_far_as_can_be(monkeypatch):
+    images, drawn = tiny_images(has_truth=True), []
+    model = build(tiny_recipe(tiny_config("none")), images)
+    for outside in (0.0, model.config.scene.farthest):
+        depth = images.truth("depth", np.array([0])).copy()
+        depth[:, :8] = outside
+        monkeypatch.setattr(ImageDataset, "truth", lambda *given, depth=depth: depth)
+        drawn.append(explained(model, images, np.array([0])))
+        monkeypatch.undo()
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_the_command_prints_and_writes_the_same_figures(data, tmp_path, capsys):
     data.save(tmp_path / "images.h5")
     run_recipe(tiny_recipe(tiny_config("none")), data, tmp_path / "run", progress=False)
@@ -159,6 +172,7 @@ def test_the_command_prints_and_writes_the_same_figures(data, tmp_path, capsys):
     page = (place / "report.html").read_text()
     assert page.count("data:image/png;base64") == 1
     assert "Expression" in page
+    assert "white is 0.9 m from the camera, black 1.1 m, or nothing." in page
     assert (place / "pictures.png").stat().st_size > 1000
     tiny_images(size=64).save(tmp_path / "large.h5")
     assert main([*command[:3], str(tmp_path / "large.h5")]) == 3
