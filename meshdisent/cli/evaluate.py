@@ -126,7 +126,7 @@ def _report(
     figures = evaluation.figures
     splits = {"train": "training", "val": "validation"}
     return Report(
-        title=f"{evaluation.name} on {given.data.name}",
+        title=f"{given.model} on {given.data.name}",
         summary=[
             f"A {model.name} model with {model.identity_size} + {model.expression_size} code entries, measured on the "
             f"{splits.get(given.split, given.split)} scans: {figures['scans']:,} of {figures['subjects']:,} subjects."

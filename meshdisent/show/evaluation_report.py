@@ -52,9 +52,10 @@ CAPTIONS = {
 }
 MEANINGS = (
     "E_avd: distance of a scan to its reconstruction. E_id: spread of a subject's neutralized scans about their mean "
-    "(root mean square). E_exp: spread of an expression decoded on no one in particular. E_neu: distance of a "
-    "neutralized scan to the subject's true neutral. E_tra: distance of a transferred expression to the true face. "
-    "Kept: what the codes cannot say of the shown scan is added back."
+    "(root mean square); that of the mean face is 0 because it is the same for everybody, and does not count. E_exp: "
+    "spread of an expression decoded on no one in particular. E_neu: distance of a neutralized scan to the subject's "
+    "true neutral. E_tra: distance of a transferred expression to the true face. Kept: what the codes cannot say of "
+    "the shown scan is added back."
 )
 LESS_IS_NOT_BETTER = (
     "Less E_exp is not better below the spread of the true displacements: real people do the same expression "
@@ -162,7 +163,9 @@ def evaluation_text(evaluation: Evaluation) -> str:
         lines += ["", *_caption(table), *text_table(table)]
     lines += ["* better than the model"] if any(table.losses() for table in tables) else []
     lines += ["", *(f"WARNING: {evaluation.name} {verdict}" for verdict in evaluation.verdicts)]
-    lines += [] if evaluation.verdicts else ["no baseline is better than the model"]
+    if not evaluation.verdicts:
+        where = " over all vertices" if any(table.losses() for table in tables) else ""
+        lines.append(f"no baseline is better than the model{where}")
     for table in evidence_tables({evaluation.name: figures}) if figures["evidence"] else []:
         lines += ["", *_caption(table), *text_table(table, {"beats": "!"})]
     said = [*expression_lines(evaluation), *(f"leak: {line}" for line in leak_lines(evaluation))]

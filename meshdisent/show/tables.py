@@ -155,7 +155,8 @@ class Table:
         if self.marks:
             return self.marks
         classes = " ".join(cell.classes for line in self.lines for cell in line.cells).split()
-        parts = ["Bold: best of the column, references left out."] if "best" in classes else []
+        without = ", references left out" if any(row.role == "reference" for row in self.rows) else ""
+        parts = [f"Bold: best of the column{without}."] if "best" in classes else []
         if "beats" in classes:
             parts.append("Shaded cells: better than the model.")
         return " ".join(parts)

@@ -133,8 +133,14 @@ def test_text_columns_are_aligned(evaluation):
 
 def test_the_text_says_so_when_nothing_is_better(evaluation):
     winner = replace(evaluation, verdicts=[], figures={**evaluation.figures, "baselines": {}})
-    assert "no baseline is better than the model" in evaluation_text(winner)
+    assert "no baseline is better than the model\n" in evaluation_text(winner)
     assert "WARNING" not in evaluation_text(winner)
+    near = {"mean": 1e6, "moving": 0.0}
+    moved = replace(
+        winner, figures={**winner.figures, "baselines": {"PCA": dict.fromkeys(winner.figures) | {"E_avd": near}}}
+    )
+    assert "\nno baseline is better than the model over all vertices\n" in evaluation_text(moved)
+    assert "* better than the model" in evaluation_text(moved)
 
 
 def test_the_report_has_every_section_and_every_picture_as_a_file(evaluation, model, scans, tmp_path):
