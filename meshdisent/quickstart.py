@@ -141,7 +141,10 @@ def _report(
         summary=[
             f"{len(scans.subjects)} synthetic people with {len(scans.expressions)} expressions each were prepared, "
             f"and a {model.name} model with {model.identity_size} + {model.expression_size} code entries was trained "
-            "on subject labels alone. Everything below is measured on people that it has never seen."
+            "on subject labels alone. Everything below is measured on people that it has never seen.",
+            "It is small and was trained for minutes, to show the way. Where it loses to what needs no network, a "
+            "warning says so: PCA need not keep the person and the expression apart, and the ridge regression says the "
+            "face at rest alone, without a code.",
         ],
         tiles=[
             _tile("Reconstruction", figures["E_avd"]),

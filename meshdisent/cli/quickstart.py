@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
         vertex_count=given.vertices,
         overwrite=given.overwrite,
     )
-    print("\n".join(text_table(evaluation_table(result.evaluation))))
+    table = evaluation_table(result.evaluation)
+    print("\n".join([*text_table(table), *(["* better than the model"] if table.losses() else [])]))
     print(f"\n{result.report}: open it in a browser. All this took {result.seconds / 60:.1f} minutes.")
     return 0
