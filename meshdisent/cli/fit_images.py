@@ -98,9 +98,8 @@ def fit_photographs(given: Arguments) -> int:
         marks = "" if found.landmark_pixels is None else f", landmarks {found.landmark_pixels:.1f} pixels"
         print(f"{fit.name}: colors off by {found.color_error:.3f} of 1, likeness {found.likeness:.2f}{marks}")
         if found.likeness < DOUBTFUL:
-            print(
-                f"{fit.name}: a doubtful likeness; look at sheet.png, and give --landmarks or a --box", file=sys.stderr
-            )
+            more = "check the landmarks" if given.landmarks is not None else "give --landmarks or a --box"
+            print(f"{fit.name}: a doubtful likeness; look at sheet.png, and {more}", file=sys.stderr)
     print(f"{given.out}: {len(fits)} fit{'s' if len(fits) > 1 else ''}, with face.glb, codes.json, pictures; sheet.png")
     return 3 if left_out + misfits else 0
 

@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
         rows=[[scan.vertices for scan, _ in shown], [mesh.vertices for _, mesh in shown]],
         row_labels=["scan", "neutral, detail kept" if given.keep_detail else "neutral"],
         column_labels=[scan.name for scan, _ in shown],
+        title=f"{len(shown)} of {len(scans)}" if len(shown) < len(scans) else "",
     )
     write_result(result, given)
     return 3 if left_out else 0

@@ -151,8 +151,9 @@ def _result(
     return Result(
         meshes=meshes,
         rows=[[scan.vertices for scan, _ in shown], [mesh.vertices for _, mesh in shown]],
-        row_labels=["expression", f"{person.name}, detail kept" if given.keep_detail else person.name],
+        row_labels=["the expression", "on the person, detail kept" if given.keep_detail else "on the person"],
         column_labels=[scan.name for scan, _ in shown],
+        title=f"{len(shown)} of {len(pairs)}" if len(shown) < len(pairs) else "",
         frames=[mesh.vertices for mesh in _spread(longest, _FRAMES)] if len(longest) > 1 else (),
         there_and_back=False,
     )

@@ -73,6 +73,22 @@ def test_neutralize_writes_a_neutral_for_each_scan(tmp_path, model, scans, capsy
     assert capsys.readouterr().out == f"{out}: 2 meshes (ply), sheet.png\n"
 
 
+@pytest.mark.parametrize("verb", ["neutralize", "transfer"])
+def test_a_sheet_says_who_is_who_and_how_many_are_left_out(tmp_path, scans, monkeypatch, verb):
+    results = []
+    monkeypatch.setattr(f"meshdisent.cli.{verb}.write_result", lambda result, given: results.append(result))
+    shown = [f"faces.h5:{subject}/smile" for subject in scans.subjects[:9]]
+    # A file is called after its expression: "neutral" beside the row of an open mouth would say something else.
+    given = ["--identity", "anna/smile.ply", "--expression", *shown] if verb == "transfer" else shown
+    assert main([verb, "run", *given, "--out", str(tmp_path / "out")]) == 0
+    (result,) = results
+    assert (
+        result.row_labels == {"neutralize": ["scan", "neutral"], "transfer": ["the expression", "on the person"]}[verb]
+    )
+    assert result.title == "8 of 9"
+    assert len(result.meshes) == 9
+
+
 def test_transfer_writes_the_person_with_each_expression(tmp_path, model, scans):
     out = tmp_path / "out"
     shown = ["ben/grin.obj", "faces.h5:s15/jaw_left"]
