@@ -38,6 +38,7 @@ html_css_files = ["pages.css"]
 html_title = f"meshdisent {version}"
 html_show_sourcelink = html_copy_source = False
 html_math_renderer = "mathml"
+smartquotes_action = "qe"  # quotes and ellipses; --workers stays --workers
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
