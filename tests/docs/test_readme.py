@@ -72,7 +72,7 @@ def _command(arguments, line):
         return
     rest = [path for word in rest for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
     if verb == "train" and "linear" not in rest:
-        rest += ["--overwrite", "--set", *SHORT]
+        rest += ["--set", *SHORT]
     assert main([verb, *rest]) == 0, line
 
 
