@@ -26,10 +26,11 @@ from meshdisent.show.tables import Column, Estimate, Row, Table
 
 Models = Mapping[str, MorphableModel]
 BEST = (
-    "Bold: better than every other row on the same people, with 95 %. Below each number, its 95 % interval over people."
+    "Bold: better than every other model and baseline on the same people, with 95 %; rows in italics do not compete. "
+    "Below each number, its 95 % interval over people."
 )
 TEXT_MARKS = {"best": "*", "beats": "!"}
-LEGEND = "* better than every other row on the same people, with 95 %; ! above chance, with 95 %; [ ] 95 % over people"
+LEGEND = "* best of models and baselines on the same people, with 95 %; ! above chance, with 95 %; [ ] 95 % over people"
 
 
 def comparison_table(comparison: Comparison, part: str = "mean") -> Table:
