@@ -134,7 +134,9 @@ def _fit_all(given: Arguments, kind: "Kind", model: "MorphableModel") -> int:
         raise DataError(
             f"Nothing could be fitted; {given.out} has pictures of what was refused. The first: {failed[0]}"
         )
-    print(f"{given.out}: {len(reports)} fits, each with mesh, codes and pictures, and fit.json", file=_aside(given))
+    count = f"{len(reports)} fits, each" if len(reports) > 1 else "1 fit"
+    parts = "mesh and codes" if given.no_pictures else "mesh, codes and pictures"
+    print(f"{given.out}: {count} with {parts}, and fit.json", file=_aside(given))
     return 3 if failed else 0
 
 

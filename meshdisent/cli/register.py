@@ -95,7 +95,9 @@ def main(arguments: list[str]) -> int:
         )
     if not reports:
         raise DataError(f"No scan could be registered; {given.out} has pictures of why. The first: {failed[0]}")
-    print(f"{given.out}: {len(reports)} scans ({given.format}), pictures and registration.json")
+    count = f"{len(reports)} scan{'s' if len(reports) > 1 else ''}"
+    parts = "registration.json" if given.no_pictures else "pictures and registration.json"
+    print(f"{given.out}: {count} ({given.format}), {parts}")
     return 3 if failed else 0
 
 

@@ -65,7 +65,8 @@ def write_result(result: Result, output: Output) -> None:
         if not output.no_pictures:
             _draw(result, faces, folder)
     drawn = [] if output.no_pictures else ["sheet.png", *(["animation.gif"] if result.frames else [])]
-    print(f"{output.out}: {len(result.meshes)} meshes ({output.format}){''.join(f', {name}' for name in drawn)}")
+    count = f"{len(result.meshes)} mesh{'es' if len(result.meshes) > 1 else ''}"
+    print(f"{output.out}: {count} ({output.format}){''.join(f', {name}' for name in drawn)}")
 
 
 def _draw(result: Result, faces: np.ndarray, folder: Path) -> None:

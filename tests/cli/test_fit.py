@@ -89,6 +89,7 @@ def test_landmarks_in_space_go_by_the_numbers_of_vertices_or_by_names(model, lin
     assert run(model, by_number, out=tmp_path / "first", more=["--noise", 0.5, "--no-pictures", "--json", "-"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["numbers"]["noise"] == 0.5
+    assert "first: 1 fit with mesh and codes, and fit.json\n" in captured.err
     found = Mesh.read(tmp_path / "first" / "numbers.ply").vertices
     assert np.linalg.norm(found - face - shift, axis=1).mean() < 1.0
     named = landmark_file(tmp_path / "named.json", {f"p{row}": face[row] + shift for row in rows})

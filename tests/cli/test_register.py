@@ -91,7 +91,9 @@ def test_the_usual_prior_is_what_comes_along_for_the_face_or_the_model_itself(he
     for name, more in ways.items():
         command = ["register", str(tmp_path / "ben.ply"), "--out", str(tmp_path / name), "--no-pictures"]
         assert main([*command, "--topology", *more]) == 0
-        said[name] = capsys.readouterr().err
+        captured = capsys.readouterr()
+        said[name] = captured.err
+        assert captured.out.endswith(f"{name}: 1 scan (ply), registration.json\n")
         if name != "itself":
             errors[name] = np.linalg.norm(Mesh.read(tmp_path / name / "ben.ply").vertices - face, axis=1).mean()
     assert errors["along"] < 0.7 * errors["alone"]

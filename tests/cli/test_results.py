@@ -36,6 +36,12 @@ def test_pictures_can_be_left_out(tmp_path, capsys):
     assert capsys.readouterr().out.endswith("out: 2 meshes (obj)\n")
 
 
+def test_one_mesh_is_one_mesh(tmp_path, capsys):
+    one = Result(meshes={"one": TRIANGLE}, rows=[[TRIANGLE.vertices]])
+    write_result(one, Output(out=tmp_path / "out", no_pictures=True))
+    assert capsys.readouterr().out.endswith("out: 1 mesh (ply)\n")
+
+
 def test_a_picture_that_fails_leaves_no_folder(tmp_path):
     broken = Result(meshes={"one": TRIANGLE}, rows=[[TRIANGLE.vertices]], row_labels=["one", "too many"])
     with pytest.raises(UsageError, match="row_labels"):
