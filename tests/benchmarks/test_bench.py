@@ -125,6 +125,15 @@ def test_ratios_limits_and_what_is_not_at_hand_are_told(program):
     assert any("| absent | not installed |" in line for line in lines)
 
 
+def test_a_method_is_made_by_its_first_call_so_that_memory_is_its_own(program):
+    made = []
+    ours = program("speed_cases").when_asked(lambda: made.append("model") or (lambda: made.append("step")))
+    assert made == []
+    ours()
+    ours()
+    assert made == ["model", "step", "step"]
+
+
 def test_work_is_counted_layer_by_layer(program, config):
     cases = program("speed_cases")
     topology = Topology(small_faces.scans().topology.template, small_faces.FACES)
