@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from meshdisent.errors import ModelFileError, RecipeError, TopologyError
-from meshdisent.nn.spiral_block import gather_spirals, spiral_block
+from meshdisent.nn.spiral_block import spiral_block
+from meshdisent.nn.spiral_parts import gather_spirals
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ r"""A spiral block in one piece: gather, convolution, instance norm and ELU of a
 Written operation by operation, a block lays out the gathered features of a whole batch (45 MB for 32 scans of 289
 vertices with 128 channels), goes over them several times, and keeps them for the backward pass. Here a few scans go
 through everything while they are in the processor's cache, and the backward pass gathers again. On one core a block of
-the published sizes takes 0.7 (wide) to 0.4 (narrow) of the time of its plain twin, :func:`plain_block`, forward and
+the published sizes takes 0.7 (wide) to 0.4 (narrow) of the time of its plain twin, ``plain_block``, forward and
 backward: for the wide ones no more than its three matrix products.
 """
 
@@ -15,48 +15,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-EPSILON = 1e-5
-#: Numbers that a few scans may take in a pass on the CPU: about 1.6 MB, which stays in the cache of a core.
-CACHED = 400_000
-
-
-def gather_spirals(
-    features: Float[Tensor, "batch vertex channel"], spirals: Int[Tensor, "vertex length"]
-) -> Float[Tensor, "batch vertex length*channel"]:
-    """Lay the features along each vertex's spiral side by side.
-
-    Examples
-    --------
-    >>> features = torch.tensor([[[1.0], [2.0], [3.0]]])
-    >>> gather_spirals(features, torch.tensor([[0, 1], [1, 2], [2, 0]]))[0].tolist()
-    [[1.0, 2.0], [2.0, 3.0], [3.0, 1.0]]
-    """
-    # Plain indexing gives the same numbers, but its backward pass took up to twice as long on a CPU.
-    along = features.index_select(1, spirals.flatten())  # (B, V*L, C)
-    return along.unflatten(1, spirals.shape).flatten(start_dim=2)  # (B, V, L*C)
-
-
-def instance_norm(
-    features: Float[Tensor, "batch vertex channel"], epsilon: float = EPSILON
-) -> Float[Tensor, "batch vertex channel"]:
-    """Give each channel of each scan mean 0 and variance 1 over the vertices; nothing is learned (Ulyanov 2016)."""
-    # Two passes of sums: torch.var_mean over this dimension took 20 times as long on a CPU.
-    centered = features - features.mean(dim=1, keepdim=True)
-    return centered * torch.rsqrt(centered.square().mean(dim=1, keepdim=True) + epsilon)
-
-
-def plain_block(
-    features: Float[Tensor, "batch vertex channel"],
-    weight: Float[Tensor, "out width"],
-    bias: Float[Tensor, " out"],
-    spirals: Int[Tensor, "vertex length"],
-    kept: Int[Tensor, " coarse"] | None = None,
-    has_activation: bool = True,
-) -> Tensor:
-    """Convolution, instance norm over all vertices, those that are kept, ELU; the same numbers as ``spiral_block``."""
-    normalized = instance_norm(torch.nn.functional.linear(gather_spirals(features, spirals), weight, bias))
-    pooled = normalized if kept is None else normalized.index_select(1, kept)
-    return torch.nn.functional.elu(pooled) if has_activation else pooled
+from meshdisent.nn.first_block import first_block, is_first
+from meshdisent.nn.spiral_parts import (
+    EPSILON,
+    Gather,
+    Scatter,
+    differentiable_backward,
+    gather_spirals,
+    plain_block,
+    product_dtype,
+    scans_at_once,
+)
 
 
 def spiral_block(
@@ -69,9 +38,10 @@ def spiral_block(
 ) -> Tensor:
     """Spiral convolution, instance norm, pooling and ELU, a few scans at a time.
 
-    Under autocast the matrix products are made in its type, everything else in that of the features.
+    Under autocast wide matrix products are made in its type, everything else in that of the features.
     Forward mode and ``torch.func`` go through it. For derivatives of higher order, and while a model is compiled or
-    exported, the operations of :func:`plain_block` are taken.
+    exported, the operations of ``plain_block`` are taken. A pooled block of scans as
+    they are, into which no slope goes back, is :func:`~meshdisent.nn.first_block.first_block`.
 
     Parameters
     ----------
@@ -87,6 +57,8 @@ def spiral_block(
     """
     if torch.compiler.is_compiling():
         return plain_block(features, weight, bias, spirals, kept, has_activation)
+    if kept is not None and is_first(features, weight, bias):
+        return first_block(features, weight, bias, spirals, kept, has_activation)
     out, _, _ = _SpiralBlock.apply(features, weight, bias, spirals, kept, has_activation)
     return out
 
@@ -104,13 +76,13 @@ class _SpiralBlock(torch.autograd.Function):
         has_activation: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         batch, vertices, channels = features.shape
-        outputs, step = len(weight), _scans_at_once(features, weight, spirals)
-        low = _product_dtype(features)
+        outputs, step = len(weight), scans_at_once(features, weight, spirals)
+        low = product_dtype(features)
         transposed, added = weight.to(low).t(), bias.to(low)
         normalized = features.new_empty(batch, vertices, outputs)
         inverse_std = features.new_empty(batch, 1, outputs)
         out = features.new_empty(batch, vertices if kept is None else len(kept), outputs)
-        gather = _Gather(spirals, channels, min(step, batch), features.device, low)
+        gather = Gather(spirals, channels, min(step, batch), features.device, low)
         for start in range(0, batch, step):
             part = slice(start, start + step)
             y, scale = normalized[part], inverse_std[part]
@@ -133,7 +105,7 @@ class _SpiralBlock(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(features, weight, bias, spirals, kept, out, normalized, inverse_std)
         ctx.save_for_forward(features, weight, bias, spirals, kept, out, normalized, inverse_std)
-        ctx.has_activation, ctx.low = has_activation, _product_dtype(features)
+        ctx.has_activation, ctx.low = has_activation, product_dtype(features)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -142,14 +114,14 @@ class _SpiralBlock(torch.autograd.Function):
         if from_out is None:
             return (None,) * 6
         if torch.is_grad_enabled():
-            return _differentiable_backward(ctx, from_out)
+            return differentiable_backward(ctx, from_out)
         batch, vertices, channels = features.shape
-        outputs, step, low = len(weight), _scans_at_once(features, weight, spirals), ctx.low
+        outputs, step, low = len(weight), scans_at_once(features, weight, spirals), ctx.low
         low_weight = weight.to(low)
         to_weight, to_bias = torch.zeros_like(weight), weight.new_zeros(outputs)
         to_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
-        gather = _Gather(spirals, channels, min(step, batch), features.device, low)
-        scatter = _Scatter(spirals, min(step, batch)) if to_features is not None else None
+        gather = Gather(spirals, channels, min(step, batch), features.device, low)
+        scatter = Scatter(spirals, min(step, batch)) if to_features is not None else None
         for start in range(0, batch, step):
             part = slice(start, start + step)
             slope = from_out[part]
@@ -202,68 +174,6 @@ class _SpiralBlock(torch.autograd.Function):
         shape = lanes.shape[:2]
         first, second, third = (value.unflatten(0, shape) for value in flat)
         return (first, second, third), (0, 0, 0)
-
-
-def _differentiable_backward(ctx: Any, from_out: Tensor) -> tuple[Tensor | None, ...]:
-    """Gradients that can be differentiated once more, by way of the plain twin."""
-    features, weight, bias, spirals, kept = ctx.saved_tensors[:5]
-    leaves = features, weight, bias
-    wanted = [leaf for leaf, is_wanted in zip(leaves, ctx.needs_input_grad, strict=False) if is_wanted]
-    again = plain_block(features, weight, bias, spirals, kept, ctx.has_activation)
-    slopes = iter(torch.autograd.grad(again, wanted, from_out, create_graph=True))
-    return (*(next(slopes) if is_wanted else None for is_wanted in ctx.needs_input_grad[:3]), None, None, None)
-
-
-def _scans_at_once(features: Tensor, weight: Tensor, spirals: Tensor) -> int:
-    """Scans that go through a pass together: few on a CPU, whose cache is small; all elsewhere."""
-    if features.device.type != "cpu":
-        return max(len(features), 1)
-    return max(1, CACHED // (len(spirals) * (weight.shape[1] + 2 * len(weight))))
-
-
-def _product_dtype(features: Tensor) -> torch.dtype:
-    """What the matrix products are computed in: the type of autocast where that is on, else that of the features."""
-    kind = features.device.type
-    is_cast = torch.is_autocast_enabled(kind) and features.dtype != torch.float64
-    return torch.get_autocast_dtype(kind) if is_cast else features.dtype
-
-
-class _Gather:
-    """Features of a few scans along their spirals, always in the same memory."""
-
-    def __init__(self, spirals: Tensor, channels: int, scans: int, device: torch.device, dtype: torch.dtype):
-        vertices, length = spirals.shape
-        first = torch.arange(scans, device=spirals.device)[:, None] * vertices
-        self.index = (first + spirals.flatten()).flatten()
-        self.room = torch.empty(len(self.index), channels, device=device, dtype=dtype)
-        self.width = length * channels
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """(B, V, C) to (B*V, L*C)."""
-        flat = features.flatten(end_dim=1).to(self.room.dtype)
-        rows = len(flat) * self.width // self.room.shape[1]
-        torch.index_select(flat, 0, self.index[:rows], out=self.room[:rows])
-        return self.room[:rows].view(len(flat), self.width)
-
-
-class _Scatter:
-    """The reverse of :class:`_Gather`: sums over all places where a vertex stands on a spiral, in a fixed order."""
-
-    def __init__(self, spirals: Tensor, scans: int):
-        places = spirals.flatten()
-        counts = torch.bincount(places, minlength=len(spirals))
-        first = torch.arange(scans, device=spirals.device)[:, None] * len(places)
-        self.places = (first + torch.argsort(places, stable=True)).flatten()
-        self.starts = (first + (counts.cumsum(0) - counts)).flatten()
-        self.vertices, self.length = spirals.shape
-
-    def __call__(self, along: Tensor, channels: int) -> Tensor:
-        """(B*V, L*C) to (B, V, C)."""
-        rows = len(along)
-        sums = torch.nn.functional.embedding_bag(
-            self.places[: rows * self.length], along.view(-1, channels), self.starts[:rows], mode="sum"
-        )
-        return sums.unflatten(0, (-1, self.vertices))
 
 
 def _norm_backward(slope: Tensor, normalized: Tensor, inverse_std: Tensor) -> Tensor:

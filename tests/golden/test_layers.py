@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from meshdisent.nn.spiral import Pool, SpiralBlock, SpiralConv, SpiralResidualBlock
-from meshdisent.nn.spiral_block import gather_spirals, instance_norm
+from meshdisent.nn.spiral_parts import gather_spirals, instance_norm
 
 OURS = {"block_0": "block", "block_1.": "", "layer": "linear", "indices": "spirals"}
 

@@ -16,7 +16,7 @@ from meshdisent.nn.spiral import (
     SpiralResidualBlock,
     published_encoder,
 )
-from meshdisent.nn.spiral_block import instance_norm
+from meshdisent.nn.spiral_parts import instance_norm
 
 CONFIG = SpiralEncoderConfig(channels=(4, 5, 6, 6, 6), feature=7)
 COUNTS = (20, 9, 4)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from meshdisent.nn import spiral_block as module
-from meshdisent.nn.spiral_block import plain_block, spiral_block
+from meshdisent.nn import spiral_parts as module
+from meshdisent.nn.spiral_block import spiral_block
+from meshdisent.nn.spiral_parts import plain_block
 
 
 class Case(NamedTuple):
@@ -69,7 +70,7 @@ def test_values_and_gradients_are_those_of_the_plain_twin(at_once, **shape):
     cached = module.CACHED
     module.CACHED = at_once * shape["vertices"] * (shape["length"] * shape["channels"] + 2 * shape["outputs"])
     try:
-        assert module._scans_at_once(given_case.features, given_case.weight, given_case.spirals) == at_once
+        assert module.scans_at_once(given_case.features, given_case.weight, given_case.spirals) == at_once
         # Of few vertices the variance can be tiny, and the norm then magnifies rounding.
         assert_alike(given_case, 1e-7)
     finally:
