@@ -78,7 +78,7 @@ class _SpiralBlock(torch.autograd.Function):
         batch, vertices, channels = features.shape
         outputs, step = len(weight), scans_at_once(features, weight, spirals)
         low = product_dtype(features)
-        transposed, added = weight.to(low).t(), bias.to(low)
+        transposed = weight.to(low).t()  # without the bias, which the norm takes away again
         normalized = features.new_empty(batch, vertices, outputs)
         inverse_std = features.new_empty(batch, 1, outputs)
         out = features.new_empty(batch, vertices if kept is None else len(kept), outputs)
@@ -87,9 +87,9 @@ class _SpiralBlock(torch.autograd.Function):
             part = slice(start, start + step)
             y, scale = normalized[part], inverse_std[part]
             if low == features.dtype:
-                torch.addmm(added, gather(features[part]), transposed, out=y.view(-1, outputs))
+                torch.mm(gather(features[part]), transposed, out=y.view(-1, outputs))
             else:
-                y.view(-1, outputs).copy_(torch.addmm(added, gather(features[part]), transposed))
+                y.view(-1, outputs).copy_(gather(features[part]) @ transposed)
             y.sub_(y.mean(dim=1, keepdim=True))
             torch.mean(y.square(), dim=1, keepdim=True, out=scale)
             y.mul_(scale.add_(EPSILON).rsqrt_())
@@ -118,7 +118,7 @@ class _SpiralBlock(torch.autograd.Function):
         batch, vertices, channels = features.shape
         outputs, step, low = len(weight), scans_at_once(features, weight, spirals), ctx.low
         low_weight = weight.to(low)
-        to_weight, to_bias = torch.zeros_like(weight), weight.new_zeros(outputs)
+        to_weight = torch.zeros_like(weight)
         to_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
         gather = Gather(spirals, channels, min(step, batch), features.device, low)
         scatter = Scatter(spirals, min(step, batch)) if to_features is not None else None
@@ -131,7 +131,6 @@ class _SpiralBlock(torch.autograd.Function):
                 full = slope.new_zeros(len(slope), vertices, outputs)
                 slope = full.index_copy_(1, kept, slope)
             to_y = _norm_backward(slope, normalized[part], inverse_std[part]).view(-1, outputs)
-            to_bias += to_y.sum(dim=0)
             to_y = to_y.to(low)
             if low == weight.dtype:
                 to_weight.addmm_(to_y.t(), gather(features[part]))
@@ -139,7 +138,7 @@ class _SpiralBlock(torch.autograd.Function):
                 to_weight += to_y.t() @ gather(features[part])
             if to_features is not None and scatter is not None:
                 to_features[part] = scatter((to_y @ low_weight).to(features.dtype), channels)
-        return to_features, to_weight, to_bias, None, None, None
+        return to_features, to_weight, weight.new_zeros(outputs), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, None, None]:
