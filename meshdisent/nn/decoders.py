@@ -42,6 +42,21 @@ class Generator(nn.Module):
         """What the last layer sees."""
         return self.net[:-1](fused)
 
+    def hidden_along(
+        self, fused: Float[Tensor, "batch fused"], along: Float[Tensor, "batch fused"]
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+        """What the last layer sees, and its derivative in a direction of the fused code.
+
+        The same as forward mode gives; torch takes that apart into some hundred small operations.
+        """
+        for layer in self.net[:-1]:
+            fused = layer(fused)
+            if isinstance(layer, nn.Linear):
+                along = nn.functional.linear(along, layer.weight)
+            else:
+                along = along * (fused.clamp(max=0) + 1)  # of ELU
+        return fused, along
+
     @property
     def last(self) -> nn.Linear:
         """The layer to the vertices, by far the largest."""
@@ -126,11 +141,8 @@ class RecoupledDecoder(nn.Module):
 
     def _hidden_growth(self, identity: Tensor, expression: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Difference from rest and derivative along the expression code of what the last layer sees."""
-        moved, directional, *_ = torch.func.jvp(
-            lambda code: self.generator.hidden(self.recoupler.fuse(identity, code, unit)),
-            (expression,),
-            (expression.detach(),),
-        )
+        fused, along = self.recoupler.fuse_along(identity, expression, unit)
+        moved, directional = self.generator.hidden_along(fused, along)
         return moved - self.generator.hidden(self.recoupler.fuse_neutral(identity, unit)), directional
 
 

@@ -116,6 +116,30 @@ class Recoupler(nn.Module):
         scores = self.scores(identity, expression).to(unit.dtype)
         return scores.flatten(start_dim=1) @ unit.T  # (B, I*E) x (I*E, K)
 
+    def fuse_along(
+        self,
+        identity: Float[Tensor, "batch identity"],
+        expression: Float[Tensor, "batch expression"],
+        unit: Float[Tensor, "fused pair"],
+    ) -> tuple[Float[Tensor, "batch fused"], Float[Tensor, "batch fused"]]:
+        """Fused codes, and their derivative where all entries of the expression code grow in proportion.
+
+        Every pair of entries has a score of its own, so that one backward pass through the sum of all gives each slope.
+        """
+        shape = len(identity), *self.weight.shape[1:]
+        of_identity = identity[:, :, None].expand(shape).reshape(-1, 1)
+        of_expression = expression[:, None, :].expand(shape).reshape(-1, 1)
+        direction, differentiable = of_expression.detach(), identity.requires_grad or expression.requires_grad
+        with torch.enable_grad():
+            if not of_expression.requires_grad:
+                of_expression = of_expression.detach().requires_grad_()
+            scores = self.scores(of_identity, of_expression)  # (B*I*E, 1, 1)
+            (slopes,) = torch.autograd.grad(scores.sum(), of_expression, create_graph=differentiable)
+        scores = scores if differentiable else scores.detach()
+        rows = torch.cat([scores.view(len(identity), -1), (slopes * direction).view(len(identity), -1)])
+        fused = rows.to(unit.dtype) @ unit.T
+        return fused[: len(identity)], fused[len(identity) :]
+
     def fuse_neutral(
         self, identity: Float[Tensor, "batch identity"], unit: Float[Tensor, "fused pair"]
     ) -> Float[Tensor, "batch fused"]:

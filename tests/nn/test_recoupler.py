@@ -72,6 +72,24 @@ def test_reverse_over_forward_mode_is_the_derivative_of_the_forward_product(exac
 
 
 @BOTH
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_the_derivative_along_the_expression_code_is_that_of_forward_mode(exact, learns, is_recorded):
+    recoupler = Recoupler(4, 3, 2, exact=exact).double()
+    pair = [codes(5, size, seed).requires_grad_(learns) for size, seed in ((4, 7), (3, 8))]
+    unit = recoupler.unit_weight()
+    plain = torch.func.jvp(lambda code: recoupler.fuse(pair[0], code, unit), (pair[1],), (pair[1].detach(),))
+    with torch.set_grad_enabled(is_recorded):
+        found = recoupler.fuse_along(*pair, recoupler.unit_weight())
+    torch.testing.assert_close(found, plain, rtol=1e-11, atol=1e-11)
+    assert [value.requires_grad for value in found] == [is_recorded, is_recorded]
+    if is_recorded:
+        leaves = [*(pair if learns else []), recoupler.weight]
+        slopes = [torch.autograd.grad(sum(v.pow(3).sum() for v in both), leaves) for both in (found, plain)]
+        torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-9)
+
+
+@BOTH
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_code_gives_an_infinite_score_or_gradient(exact, dtype):
     line = torch.tensor([-1e30, -100, -40, -30, -26.5, -12, -8, -5, -1, 0, 1, 5, 8, 12, 26.5, 30, 40, 100, 1e30])
