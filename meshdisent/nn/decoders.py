@@ -49,7 +49,7 @@ class Generator(nn.Module):
 
         The same as forward mode gives; torch takes that apart into some hundred small operations.
         """
-        for layer in self.net[:-1]:
+        for layer in list(self.net)[:-1]:
             fused = layer(fused)
             if isinstance(layer, nn.Linear):
                 along = nn.functional.linear(along, layer.weight)
