@@ -16,6 +16,8 @@ Points = Float[np.ndarray, "point 3"]
 WHITE, IRIS, DARK = (0.91, 0.90, 0.88), (0.40, 0.31, 0.25), (0.20, 0.09, 0.085)
 #: Openings are less wide and high than this share of the mesh.
 SMALL = 0.4
+#: How far a mouth alone may be from halfway, as a share of the width of the mesh.
+ASIDE = 0.1
 #: Radius of the iris as a share of the width of the eye: 5.8 mm of 23.
 IRIS_SHARE = 0.25
 #: How far eyes stand out and the mouth goes in, as a share of area over width, which is about 0.7 of the height.
@@ -41,11 +43,11 @@ class Painted(NamedTuple):
 
 
 def fill_openings(face: Painted) -> Painted:
-    """Put eyeballs and the dark of a mouth behind the openings; a mesh without these three stays as it is."""
-    found = find_openings(face.vertices, face.faces)
-    if found is None:
-        return face
-    return joined([face, *behind(face.vertices, found)])
+    """Put eyeballs and the dark of a mouth behind the openings, or the latter alone; other meshes stay as they are."""
+    found, mouth = find_openings(face.vertices, face.faces), find_mouth_alone(face.vertices, face.faces)
+    if mouth is not None:
+        return joined([face, mouth_behind(face.vertices[mouth])])
+    return face if found is None else joined([face, *behind(face.vertices, found)])
 
 
 def behind(vertices: Float[np.ndarray, "vertex 3"], openings: Openings) -> list[Painted]:
@@ -80,6 +82,22 @@ def find_openings(vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray
     is_below = centers[mouth, 1] < centers[[left, right], 1].min() - 0.3 * apart[0]
     is_between = centers[right, 0] < centers[mouth, 0] < centers[left, 0]
     return Openings(inner[left], inner[right], inner[mouth]) if is_level and is_below and is_between else None
+
+
+def find_mouth_alone(
+    vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
+) -> Int[np.ndarray, " mouth"] | None:
+    """The rim of the mouth of a face that is open there alone, as the synthetic heads are; None if it is not.
+
+    Its only small border lies below the middle of the face (y up) and halfway between left and right.
+    """
+    loops, inner = border_loops(faces.tobytes(), faces.dtype.str), small_borders(vertices, faces)
+    if len(inner) != 1 or len(loops) > 2:
+        return None
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    apart = vertices[inner[0]].mean(axis=0) - (low + high) / 2
+    is_mouth = apart[1] < 0 and abs(apart[0]) < ASIDE * (high - low)[0]
+    return inner[0] if is_mouth else None
 
 
 def small_borders(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from meshdisent.mesh.openings import Painted, eyeball_behind, find_openings, mouth_behind, small_borders
+from meshdisent.mesh.openings import Painted, eyeball_behind, find_mouth_alone, find_openings, mouth_behind
 from meshdisent.mesh.topology import Topology
 
 
@@ -27,10 +27,9 @@ class Fillings:
     def of(cls, topology: Topology) -> "Fillings":
         """Find the openings: two eyes and a mouth, or a mouth alone below the middle; nothing if there are others."""
         template, faces = np.asarray(topology.template), topology.faces
-        found, inner = find_openings(template, faces), small_borders(template, faces)
-        is_mouth = len(inner) == 1 and template[inner[0], 1].mean() < template[:, 1].mean()
+        found, alone = find_openings(template, faces), find_mouth_alone(template, faces)
         eyes = () if found is None else (found.left_eye, found.right_eye)
-        mouth = (found.mouth,) if found is not None else tuple(inner) if is_mouth else ()
+        mouth = (found.mouth,) if found is not None else () if alone is None else (alone,)
         empty = cls(eyes, mouth, faces)
         joined, begin = [faces], len(template)
         for part in empty.behind(template):

@@ -15,6 +15,7 @@ from meshdisent.mesh.openings import (
     eye_in_parts,
     eyeball_behind,
     fill_openings,
+    find_mouth_alone,
     find_openings,
 )
 from meshdisent.show.camera import Camera
@@ -72,6 +73,19 @@ def test_holes_anywhere_else_are_left_alone(head):
         shown = painted(*cut(*head, holes))
         assert find_openings(shown.vertices, shown.faces) is None, name
         assert fill_openings(shown) is shown, name
+
+
+def test_a_mouth_alone_gets_its_dark_and_any_other_hole_nothing(head):
+    shown = painted(*cut(*head, [MOUTH]))
+    rim = find_mouth_alone(shown.vertices, shown.faces)
+    assert np.abs(shown.vertices[rim].mean(axis=0) - MOUTH)[:2].max() < 4
+    added = fill_openings(shown).colors[len(shown.vertices) :]
+    assert len(added) > 20
+    assert np.allclose(added, DARK)
+    for hole in (MOUTH * [1, -1, 1], MOUTH + np.array([50.0, 20, 0])):
+        other = painted(*cut(*head, [hole]))
+        assert find_mouth_alone(other.vertices, other.faces) is None
+        assert fill_openings(other) is other
 
 
 def test_the_mesh_itself_stays_and_what_is_added_closes_it(face):
