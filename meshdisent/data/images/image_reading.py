@@ -26,7 +26,8 @@ def read_photo(path: str | Path, upright: bool = True) -> UInt8[np.ndarray, "hei
 
     Raises
     ------
-    DataError : If the file is absent, damaged, cut short, no image, or has more than 8 bits a channel.
+    DataError : If the file is absent, damaged, cut short, no image, has more than 8 bits a channel, or more pixels than
+        Pillow takes to be harmless.
     """
     from PIL import Image, ImageOps
 
@@ -40,7 +41,13 @@ def read_photo(path: str | Path, upright: bool = True) -> UInt8[np.ndarray, "hei
                 image.load()
                 turned = ImageOps.exif_transpose(image) if upright else image
                 return np.asarray(turned.convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Warning) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is not there; wanted a photograph. Correct its path.") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which no face needs. Scale it down."
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, Warning) as error:
         raise DataError(f"{path} is no whole image ({one_line(error, str(path))}). Copy it again.") from error
 
 

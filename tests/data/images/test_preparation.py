@@ -84,6 +84,16 @@ def test_a_photo_taken_with_a_turned_camera_is_put_upright(tmp_path):
     assert read_photo(tmp_path / "a.png", upright=False).shape == (8, 16, 3)
 
 
+def test_a_photo_that_is_absent_or_too_large_is_told_as_such(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"absent\.jpg is not there; wanted a photograph\."):
+        read_photo(tmp_path / "absent.jpg")
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "large.png")
+    for limit in (1000, 100):  # Pillow warns above its limit, and raises above twice that
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(DataError, match=rf"large\.png has more than {limit:,} pixels, which no face needs\. Scale"):
+            read_photo(tmp_path / "large.png")
+
+
 def test_damaged_files_are_passed_over_by_name(people, tmp_path):
     people.cut("anna/clip 1/frame_2.jpg")
     (people.root / "zoë/b.jpeg").write_text("no image")
