@@ -88,15 +88,18 @@ def main(arguments: list[str]) -> int:
 
 def _read(given: Arguments, size: int) -> tuple[list[tuple[Path, np.ndarray]], int]:
     """The faces of the photographs that can be used, and how many cannot."""
+    from meshdisent.data.images.face_detection import largest_face
     from meshdisent.data.images.image_reading import read_photo
-    from meshdisent.latentface.crop import cropped, detected_box
+    from meshdisent.latentface.crop import cropped, face_box
 
     if given.box is None and given.detector is None:
         print("No --box and no --detector: each picture is taken as the face itself.", file=sys.stderr)
 
     def face(path: Path) -> np.ndarray:
         photo = read_photo(path)
-        box = given.box if given.detector is None else detected_box(photo, given.detector, str(path))
+        box = given.box
+        if given.detector is not None:
+            box = face_box(largest_face(photo, given.detector, str(path)))
         return cropped(photo, size, box, str(path))
 
     return made_of_each(given.images, face)

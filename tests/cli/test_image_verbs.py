@@ -14,6 +14,8 @@ from meshdisent.data.images.image_dataset import ImageDataset
 from meshdisent.mesh.mesh import Mesh
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "latentface"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "images"))
+import fake_landmarker
 from tiny_faces import tiny_config, tiny_images, tiny_recipe
 
 from meshdisent.training.loop import run_recipe
@@ -115,6 +117,20 @@ def test_wrong_models_and_detectors_are_told(model, photo, tmp_path, capsys):
     assert "give one of them" in capsys.readouterr().err
     assert main(["image", str(model), "--out", str(tmp_path / "out")]) == 2
     assert "No photograph is named" in capsys.readouterr().err
+
+
+def test_a_detector_cuts_the_face_out(model, tmp_path, monkeypatch):
+    file = fake_landmarker.install(monkeypatch, tmp_path)
+    pixels = np.zeros((120, 160, 3), np.uint8)
+    pixels[40:100, 70:130] = 255
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    arguments = ["image", str(model), str(tmp_path / "small.png"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--detector", str(file)]) == 0
+    with Image.open(tmp_path / "out" / "small" / "photo.png") as photo:
+        bright = np.asarray(photo)[..., 0] > 127
+    assert bright[16, 16]
+    assert not bright[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+    assert bright.mean() == pytest.approx(1 / 1.21**2, abs=0.06)
 
 
 def test_a_model_without_stage_two_shows_no_identity(photo, tmp_path):
