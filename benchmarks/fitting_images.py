@@ -6,7 +6,8 @@ Pictures of 256 x 256 pixels and 12 degrees, as `meshdisent render` draws them: 
 colors of paint that nobody else has. The colors come from the same paint as the prior of the fit, which those of a
 photograph do not; "smooth" is the fit without that prior. Landmarks are nine (corners of eyes and lips, nose) with 1
 pixel of noise; "51 landmarks" those of the 68 that are inside the face, which `meshdisent fit` takes where a file has
-them.
+them. These heads are bald and their necks bare, so that the fit may look at all of them (`--bare head`); "bare face" is
+the default of `meshdisent fit`, which does not.
 
 vertex_mm: mean distance of the vertices of the fit from the true ones after the best similarity; mean_face_mm: of the
 model's mean face. Rows are written as they come.
@@ -38,7 +39,10 @@ from meshdisent.render.heads import in_camera_frame, picture_heads
 from meshdisent.render.view import View
 
 SIZE, DEGREES, NOISE_PIXELS, PIVOT_MM = 256, 12.0, 1.0, (0.0, 10.0, 60.0)
-WAYS = ("landmarks", "51 landmarks", "nothing", "landmarks, smooth", "landmarks, 3 images", "landmarks and mask")
+WAYS = (
+    "landmarks", "51 landmarks", "nothing", "landmarks, smooth", "landmarks, 3 images", "landmarks and mask",
+    "landmarks, bare face", "51 landmarks, bare face", "nothing, bare face",
+)  # fmt: skip
 
 
 class Studio:
@@ -100,8 +104,9 @@ def measured(model: MorphableModel, studio: Studio, way: str, images: int) -> It
     with torch.no_grad():
         mean = model.decode(Codes(prior.identity_mean[None], prior.expression_mean[None]))[0].double().numpy()
     config = ImageFitConfig(
-        albedo="smooth" if "smooth" in way else "painted", same_subject="3" in way, largest_error=1, least_likeness=-1e9
-    )
+        albedo="smooth" if "smooth" in way else "painted", bare="face" if "bare face" in way else "head",
+        same_subject="3" in way, largest_error=1, least_likeness=-1e9, least_with_landmarks=-1e9,
+    )  # fmt: skip
     for k in range(images):
         own = rows[data.subject[rows] == people[k % len(people)]]
         chosen = np.random.default_rng([4, k]).permutation(own)[: 3 if "3" in way else 1]

@@ -32,8 +32,9 @@ class Arguments:
 
     For example: meshdisent fit wsdf-ict photo.jpg --out photo --landmarks photo.pts
 
-    Without --landmarks the face is taken to fill the picture, or its --box, more or less. A photograph that cannot be
-    used or explained is named and left out; the exit code is then 3, and the others are written.
+    Without --landmarks or --detector the face is taken to fill the picture, or its --box, more or less, and is found in
+    few photographs of real people. A photograph that cannot be used or explained is named and left out; the exit code
+    is then 3, and the others are written.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -50,6 +51,8 @@ class Arguments:
     """They follow each other in time, of one person."""
     landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Named points in the photograph, pixels; of several photographs a folder with a file of each one's name."""
+    detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Find the landmarks with mediapipe: its face_landmarker.task."""
     template_landmarks: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The same names in space on the template, mm; by default those that it knows (`meshdisent inspect MODEL`), else
     what its openings tell: eyes, lips, and the nose."""
@@ -61,6 +64,8 @@ class Arguments:
     """Of the camera, along the longer side of a photograph; guessed as 20 where it is not given."""
     albedo: str = "painted"
     """What is known of colors: painted (where lips, brows and eyes are) or smooth (nothing)."""
+    bare: str = "face"
+    """What shows skin: the face from brows to chin, with hair and clothes around it, or the whole head."""
     color_trust: float = 0.15
     """The dial between photograph and prior: standard deviation of colors; larger keeps nearer to the mean."""
     overwrite: bool = False
@@ -76,6 +81,8 @@ def main(arguments: list[str]) -> int:
 def fit_photographs(given: Arguments) -> int:
     """Fit and write what was asked for; returns the exit code."""
     refuse_existing(given.out, given.overwrite)
+    if given.landmarks is not None and given.detector is not None:
+        raise UsageError("--landmarks and --detector both say where points of the face are; give one of them.")
     from meshdisent.fitting.image import ImageFitConfig
     from meshdisent.fitting.image_equations import Trust
     from meshdisent.morphable.model_file import load_morphable
@@ -84,6 +91,7 @@ def fit_photographs(given: Arguments) -> int:
         same_subject=given.same_subject or given.sequence,
         sequence=given.sequence,
         albedo=given.albedo,
+        bare=given.bare,
         trust=Trust(color=given.color_trust),
     )
     model = load_morphable(given.model)
@@ -97,9 +105,11 @@ def fit_photographs(given: Arguments) -> int:
         found = fit.evidence
         marks = "" if found.landmark_pixels is None else f", landmarks {found.landmark_pixels:.1f} pixels"
         print(f"{fit.name}: colors off by {found.color_error:.3f} of 1, likeness {found.likeness:.2f}{marks}")
-        if found.likeness < DOUBTFUL:
-            more = "check the landmarks" if given.landmarks is not None else "give --landmarks or a --box"
-            print(f"{fit.name}: a doubtful likeness; look at sheet.png, and {more}", file=sys.stderr)
+        if found.landmark_pixels is None and found.likeness < DOUBTFUL:
+            print(
+                f"{fit.name}: a doubtful likeness; look at sheet.png, and give --detector or --landmarks",
+                file=sys.stderr,
+            )
     print(f"{given.out}: {len(fits)} fit{'s' if len(fits) > 1 else ''}, with face.glb, codes.json, pictures; sheet.png")
     return 3 if left_out + misfits else 0
 
@@ -114,7 +124,7 @@ def _read(given: Arguments) -> tuple[list["Photo"], int]:
         mask = None if given.masks is None else read_photo(_beside(given.masks, path, given, ENDINGS))[..., 1] > 127
         photo = Photo(
             pixels=pixels,
-            landmarks=_landmarks(path, given),
+            landmarks=_landmarks(path, pixels, given),
             mask=mask,
             field_of_view=given.field_of_view,
             box=given.box,
@@ -127,9 +137,12 @@ def _read(given: Arguments) -> tuple[list["Photo"], int]:
     return [photo for _, photo in photos], failed
 
 
-def _landmarks(path: Path, given: Arguments) -> dict[str, np.ndarray] | None:
+def _landmarks(path: Path, pixels: np.ndarray, given: Arguments) -> dict[str, np.ndarray] | None:
+    from meshdisent.data.images.face_detection import largest_face, named_points
     from meshdisent.mesh.landmark_files import READERS, read_landmark_file
 
+    if given.detector is not None:
+        return named_points(largest_face(pixels, given.detector, str(path)))
     if given.landmarks is None:
         return None
     file = _beside(given.landmarks, path, given, tuple(READERS))

@@ -33,6 +33,8 @@ LIKELY, EVEN_SPREAD, SPREAD, COLOR_SPREAD = 0.85, 0.3, 0.4, 0.06
 
 _PAINTED, _DIRECTIONS, _FARTHEST_MM, _HEAD = 240, 40, 15.0, 4000
 _SKIN, _SMOOTH_DIRECTIONS = (0.67, 0.49, 0.39), 24
+#: Where skin ends to be bare for sure, and where it is hidden as a rule, mm of the flat face: outwards, up, and down.
+_BARE = ((75.0, 88.0), (28.0, 45.0), (104.0, 116.0))
 #: Lighter or darker, more or less red, and blue against green, with their spreads.
 _TONES = (((1.0, 1.0, 1.0), 0.18), ((1.0, -0.5, -0.5), 0.05), ((0.0, 0.7, -0.7), 0.03))
 
@@ -45,10 +47,13 @@ class AlbedoPrior:
     ----------
     mean : (V, 3)
     basis : (K, V, 3) One standard deviation along each direction.
+    bare : (V,) How surely a photograph shows skin there, 0 to 1: hair lies over foreheads and ears, clothes over necks.
+        Where nothing is known of a face, 1.
     """
 
     mean: Float[Tensor, "vertex 3"]
     basis: Float[Tensor, "direction vertex 3"]
+    bare: Float[Tensor, " vertex"]
 
     def albedo(self, numbers: Float[Tensor, " direction"]) -> Float[Tensor, "vertex 3"]:
         """Colors of the numbers along the directions."""
@@ -79,7 +84,7 @@ def smooth_albedo(topology: Topology) -> AlbedoPrior:
     for tone, (color, spread) in enumerate(_TONES):
         basis[tone::3] = spread * waves.T[:, :, None] * np.array(color)
     mean = torch.tensor(_SKIN).expand(len(waves), 3)
-    return AlbedoPrior(mean=mean.clone(), basis=torch.from_numpy(basis).float())
+    return AlbedoPrior(mean=mean.clone(), basis=torch.from_numpy(basis).float(), bare=torch.ones(len(waves)))
 
 
 #: The choices of what is known about colors.
@@ -138,7 +143,16 @@ def _painted(template_hash: str, kept: _Kept) -> AlbedoPrior:
     rows = (draws - mean).reshape(_PAINTED, -1)
     _, values, directions = np.linalg.svd(rows, full_matrices=False)
     basis = (values[:_DIRECTIONS, None] / np.sqrt(_PAINTED) * directions[:_DIRECTIONS]).reshape(-1, *mean.shape)
-    return AlbedoPrior(mean=torch.from_numpy(mean).float(), basis=torch.from_numpy(basis).float())
+    bare = torch.from_numpy(_bare(paint.place)).float()
+    return AlbedoPrior(mean=torch.from_numpy(mean).float(), basis=torch.from_numpy(basis).float(), bare=bare)
+
+
+def _bare(place: Float[np.ndarray, "vertex 2"]) -> Float[np.ndarray, " vertex"]:
+    """1 from brows to chin and between the ears, 0 where hair or clothes may be, by places on the flat face."""
+    out, up = np.abs(place[:, 0]), place[:, 1]
+    low, high = np.array(_BARE).T
+    over = (np.stack([out, up, -up], 1) - low) / (high - low)
+    return (1 - over.clip(0, 1)).prod(1)
 
 
 def paint_of(topology: Topology) -> FacePaint:

@@ -26,6 +26,8 @@ from meshdisent.mesh.mesh import Mesh
 from meshdisent.morphable.contract import Codes, MorphableModel
 from meshdisent.render.camera import Camera
 
+#: What of a head may be said to show skin.
+BARE = ("face", "head")
 _SEARCHED = 32
 
 
@@ -39,23 +41,30 @@ class ImageFitConfig:
     sequence : They follow each other in time, which says that they show one person.
     albedo : What is known of colors: ``painted`` knows where lips, brows and eyes are, ``smooth`` knows nothing.
     sizes, steps : Pixels a side of the square around the face, coarse to fine, and most steps with each.
+    bare : What shows skin: the ``face`` from brows to chin, with hair and clothes around it as in most photographs, or
+        the whole ``head``. Colors of the rest are not looked at. Only ``painted`` knows where what is.
     trust : What is believed of pixels and landmarks.
     largest_error, least_likeness : A fit that explains colors worse than by this root mean square (0 to 1), or that
         explains not even this part of what a smooth picture leaves over, is none.
+    least_with_landmarks : The same part where landmarks say where the face is: that of real photographs is small.
     """
 
     same_subject: bool = False
     sequence: bool = False
     albedo: str = "painted"
+    bare: str = "face"
     sizes: tuple[int, ...] = (64, 128, 256)
     steps: tuple[int, ...] = (10, 6, 2)
     trust: Trust = field(default_factory=Trust)
     largest_error: float = 0.14
     least_likeness: float = 0.2
+    least_with_landmarks: float = 0.0
 
     def __post_init__(self) -> None:
         if self.albedo not in ALBEDOS:
             raise UsageError(f"albedo is {self.albedo!r}; wanted one of {', '.join(ALBEDOS)}.")
+        if self.bare not in BARE:
+            raise UsageError(f"bare is {self.bare!r}; wanted one of {', '.join(BARE)}.")
         if not self.sizes or len(self.sizes) != len(self.steps) or min(self.sizes) < _SEARCHED:
             raise UsageError(
                 f"sizes {self.sizes} and steps {self.steps} do not go together; wanted as many of each, and at least "
@@ -139,7 +148,10 @@ def fit_images(
     config = config or ImageFitConfig()
     if not photos:
         raise UsageError("fit_images got no photograph; wanted at least one.")
-    maker = FaceMaker(model, ALBEDOS[config.albedo](model.topology))
+    albedo = ALBEDOS[config.albedo](model.topology)
+    if config.bare == "head":
+        albedo = replace(albedo, bare=torch.ones_like(albedo.bare))
+    maker = FaceMaker(model, albedo)
     rows = _rows(model, photos, landmark_rows)
     guessed = [photo.name for photo in photos if photo.field_of_view is None]
     if guessed:
@@ -248,11 +260,17 @@ def _result(maker: FaceMaker, problem: ImageProblem, state: ImageState, k: int, 
 
 def _refuse_misfit(fit: ImageFit, config: ImageFitConfig) -> None:
     found = fit.evidence
-    if found.color_error <= config.largest_error and found.likeness >= config.least_likeness:
+    is_led = found.landmark_pixels is not None
+    least = config.least_with_landmarks if is_led else config.least_likeness
+    if found.color_error <= config.largest_error and found.likeness >= least:
         return
+    remedy = (
+        f"Its landmarks are {found.landmark_pixels:.1f} pixels off; check that they are those of this photograph."
+        if is_led
+        else "Wanted a face that fills the picture, a box, or landmarks; give --detector, --landmarks, or crop it."
+    )
     raise ImageMisfit(
         f"{fit.name}: no face explains it: colors are off by {found.color_error:.3f} (limit {config.largest_error}), "
-        f"likeness {found.likeness:.2f} (limit {config.least_likeness}). Wanted a face that fills the picture, a box, "
-        "or landmarks; give --landmarks or crop the photograph.",
+        f"likeness {found.likeness:.2f} (limit {least}). {remedy}",
         fit.views.side_by_side(),
     )

@@ -3,7 +3,7 @@ r"""How well numbers explain photographs, and in which way to change them: one s
 .. math:: \frac{1}{2\sigma^2}\sum_p q_p\, \rho(\lVert I_p - c_p \rVert^2)
     + \frac{1}{2 s^2} \sum_l \rho(\lVert u_l - \hat u_l \rVert^2) + \frac12 \lVert \text{numbers} \rVert^2_P
 
-over pixels p that see the face from in front, landmarks l, and what is likely. :math:`\rho(x) = x/(1 + x/k^2)` (Geman
+over pixels p that see bare skin from in front, landmarks l, and what is likely. :math:`\rho(x) = x/(1 + x/k^2)` (Geman
 and McClure) bounds what glasses, hair or a hand can do. A pixel keeps its face, as in the rasterizer: when the face
 moves by d under it, its color changes by that of the vertices less the gradient of color along d. Visibility has no
 slope. Pulling the outline of a face to the border of a mask was tried and left out: it made faces of rendered pictures
@@ -122,7 +122,8 @@ class ImageProblem:
         seen = self._seen(surface, size)
         facing = ((seen.interpolate(surface.facing[None, :, None])[0, ..., 0] - _EDGE) / (_FULL - _EDGE)).clamp(0, 1)
         is_seen = seen.is_seen[0]
-        weight = (counts * facing * _grid(size))[is_seen].double().numpy() / self.trust.color**2
+        bare = seen.interpolate(self.maker.albedo.bare[None, :, None])[0, ..., 0]
+        weight = (counts * facing * bare * _grid(size))[is_seen].double().numpy() / self.trust.color**2
         off = (seen.interpolate(surface.colors[None])[0] - photo)[is_seen].double().numpy()
         square, limit = (off**2).sum(1), self.trust.outlier**2
         # What is explained earns something, so that a face which hides from the photograph is no good answer.

@@ -53,11 +53,11 @@ class Evidence:
 
     Attributes
     ----------
-    color_error : Root mean square difference of colors, 0 to 1, over pixels that see the face from in front, large
+    color_error : Root mean square difference of colors, 0 to 1, over pixels that see bare skin from in front, large
         ones bounded.
     likeness : Part that the fit explains of the squared differences that a smooth picture leaves where the face is (a
         polynomial of the place): 1 at most, below 0 where no face is.
-    covered : Part of the square that shows the face.
+    covered : Part of the square that shows it.
     landmark_pixels : Root mean square distance of landmarks in pixels of the photograph; None without any.
     identity_deviation, expression_deviation : Root mean square of the whitened codes: 1 is usual, 2 is a monster.
     """
@@ -104,7 +104,7 @@ def evidence_of(problem: ImageProblem, state: ImageState) -> Evidence:
 def differences(
     problem: ImageProblem, state: ImageState, size: int
 ) -> tuple[Float[Tensor, " pixel"], Float[Tensor, " pixel"]]:
-    """Squared differences of colors, bounded, where the face of one photograph is seen from in front.
+    """Squared differences of colors, bounded, where bare skin of one photograph is seen from in front.
 
     Returns
     -------
@@ -114,8 +114,9 @@ def differences(
     photo, counts = (part[0] for part in windows.pictures[size])
     surface = maker.surface(state, 0, windows.shear[0])
     seen = rasterize(surface.points[None], maker.faces, camera_of(size), near=NEAR, far=FAR)
-    shown = seen.interpolate(torch.cat([surface.colors, surface.facing[:, None]], 1)[None])[0]
-    is_front = seen.is_seen[0] & (counts > 0.5) & (shown[..., -1] > 0.3)
+    values = torch.cat([surface.colors, maker.albedo.bare[:, None], surface.facing[:, None]], 1)
+    shown = seen.interpolate(values[None])[0]
+    is_front = seen.is_seen[0] & (counts > 0.5) & (shown[..., -1] > 0.3) & (shown[..., -2] > 0.5)
     target = photo[is_front].double()
     off = (shown[is_front][:, :3] - target).square().sum(1).clamp(max=_MOST)
     waves = smooth_waves(size)[is_front.flatten()].double()

@@ -71,6 +71,22 @@ def test_a_wall_is_left_out_with_its_picture_and_the_face_is_kept(folder, capsys
     assert not out.exists()
 
 
+def test_a_detector_gives_the_landmarks(folder, monkeypatch, capsys):
+    from meshdisent.data.images import face_detection
+
+    asked = []
+    places = {name: np.array(place) for name, place in json.loads((folder / "shot 0.json").read_text()).items()}
+    monkeypatch.setattr(face_detection, "largest_face", lambda photo, file, where: asked.append((photo.shape, where)))
+    monkeypatch.setattr(face_detection, "named_points", lambda face: places)
+    shot, out = folder / "shot 0.png", folder / "out"
+    assert _main(shot, "--detector", "face.task", "--field-of-view", 14, "--out", out) == 0
+    assert asked == [((128, 128, 3), str(shot))]
+    assert "doubtful" not in capsys.readouterr().err
+    assert json.loads((out / "fit.json").read_text())["shot 0"]["evidence"]["landmark_pixels"] < 2
+    with pytest.raises(UsageError, match="--landmarks and --detector both say where points of the face are"):
+        _main(shot, "--detector", "face.task", "--landmarks", folder, "--out", folder / "other")
+
+
 def test_arguments_that_do_not_go_together_are_refused(folder):
     shots = [folder / "shot 0.png", folder / "shot 1.png"]
     with pytest.raises(UsageError, match=r"is one file, and there are several photographs"):

@@ -98,6 +98,37 @@ def test_a_linear_model_of_the_topology_is_fitted_alike():
     assert fit.evidence.likeness > 0.3
 
 
+def _dressed(photo):
+    """The head under brown hair down to the forehead, and in a black collar."""
+    eyes, lips = (photo.landmarks[name][1] for name in ("outer corner of the left eye", "inner lips 7"))
+    rows, pixels = np.arange(len(photo.pixels))[:, None], photo.pixels.copy()
+    pixels[photo.mask & (rows < eyes - 0.6 * (lips - eyes))] = (70, 45, 20)
+    pixels[photo.mask & (rows > lips + 0.75 * (lips - eyes))] = (15, 15, 25)
+    return replace(photo, pixels=pixels, mask=None)
+
+
+def test_hair_and_collar_change_nothing_about_the_face():
+    photo, _, _ = picture()
+    plain, dressed = (fit_images(model(), [each], COARSE)[0] for each in (replace(photo, mask=None), _dressed(photo)))
+    assert dressed.evidence.likeness > 0.8
+    assert dressed.evidence.color_error < 0.02
+    assert float((dressed.albedo - plain.albedo).abs().mean()) < 0.01
+    apart = np.linalg.norm(dressed.mesh.vertices - plain.mesh.vertices, axis=1)
+    assert apart.mean() < 0.5  # mm
+    # The whole head in skin explains neither.
+    with pytest.raises(ImageMisfit, match=r"likeness -.* \(limit 0\.0\)\. Its landmarks are .* pixels off; check"):
+        fit_images(model(), [_dressed(photo)], replace(COARSE, bare="head"))
+
+
+def test_landmarks_say_where_the_face_is_even_if_colors_tell_little():
+    photo, _, _ = picture()
+    fit = fit_images(model(), [replace(photo, mask=None)], COARSE)[0]
+    strict = replace(COARSE, least_likeness=fit.evidence.likeness + 0.01)
+    assert fit_images(model(), [replace(photo, mask=None)], strict)[0].evidence == fit.evidence
+    with pytest.raises(ImageMisfit, match=r"give --detector, --landmarks, or crop it\."):
+        fit_images(model(), [replace(photo, mask=None, landmarks=None)], replace(COARSE, least_likeness=1.0))
+
+
 def test_a_photograph_without_a_face_is_refused_with_its_picture():
     v, u = np.mgrid[0:96, 0:96]
     wall = np.stack([u, v, u + v], -1).astype(np.uint8)
@@ -118,6 +149,8 @@ def test_what_cannot_be_fitted_is_said():
         fit_images(model(), [])
     with pytest.raises(UsageError, match="albedo is 'blue'; wanted one of painted, smooth"):
         ImageFitConfig(albedo="blue")
+    with pytest.raises(UsageError, match="bare is 'neck'; wanted one of face, head"):
+        ImageFitConfig(bare="neck")
     with pytest.raises(UsageError, match=r"sizes \(64,\) and steps \(1, 2\) do not go together"):
         ImageFitConfig(sizes=(64,), steps=(1, 2))
     photo, _, _ = picture()

@@ -53,6 +53,19 @@ def test_painted_colors_are_alike_on_both_sides_and_likely():
     assert 0.05 < float(draws.std(0).mean()) < 0.3
 
 
+def test_a_face_is_bare_from_brows_to_chin_without_ears_and_neck():
+    topology = model().topology
+    bare, rows, template = painted_albedo(topology).bare.numpy(), face_points(topology), np.asarray(topology.template)
+    assert all(bare[row] == 1 for row in rows.values())
+    assert bare[template[:, 1] < -100].mean() < 0.05  # mm: the neck
+    assert bare[template[:, 1] > 95].max() == 0  # the top of the head
+    assert bare[np.abs(template[:, 0]) > 85].max() == 0  # the ears
+    brows = paint_of(topology).brows > 0.5
+    assert bare[brows].min() > 0.5
+    assert 0.25 < bare.mean() < 0.7
+    assert smooth_albedo(topology).bare.min() == 1
+
+
 def test_smooth_colors_vary_slowly_and_mostly_in_lightness():
     prior = smooth_albedo(model().topology)
     faces = torch.as_tensor(model().topology.faces)
