@@ -142,6 +142,8 @@ def test_commands_of_a_page_exist_with_their_options(path):
     for verb, rest, options in _options("\n".join(blocks).replace("\\\n", "")):
         assert verb in VERBS, f"{path.name}: meshdisent {verb}"
         layout = [rest[0]] if verb in ("prepare", "prepare-images") and rest and rest[0].islower() else []
+        if verb == "fit" and any(word.endswith(".jpg") for word in rest):
+            layout = rest[:2]  # photographs have options of their own
         said = help_of(verb, *(layout or (["folder"] if verb.startswith("prepare") else [])))
         for option in options:
             assert option in said, f"{path.name}: meshdisent {verb} has no {option}"
