@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from meshdisent.errors import MeshError
 
 _PAIRS_AT_ONCE = 2_000_000  # about 1 GB of temporary arrays
+_FIRST = 256  # points; how many triangles each of them meets says how many follow at once
 
 
 def closest_points(
@@ -45,53 +46,50 @@ def closest_points(
     if not (np.isfinite(points).all() and np.isfinite(vertices).all()):
         raise MeshError("Closest points were asked for at positions that are not finite; wanted finite numbers.")
     points, corners = np.asarray(points, dtype=np.float64), np.asarray(vertices, dtype=np.float64)[faces]  # (F, 3, 3)
-    pairs = _candidates(points, corners)
+    find, begin, count = _Candidates(corners), 0, _FIRST
     chosen = np.empty(len(points), dtype=np.int64)
     barycentric = np.empty((len(points), 3))
     squared = np.empty(len(points))
-    for begin, end in _blocks(pairs[0], len(points)):
-        point, face = pairs[0][begin:end], pairs[1][begin:end]
-        weights, distance = _closest_on_triangle(points[point], corners[face])
+    while begin < len(points):
+        point, face = find(points[begin : begin + count])
+        weights, distance = _closest_on_triangle(points[begin + point], corners[face])
         best = np.lexsort([face, distance, point])
         best = best[np.concatenate([[True], point[best][1:] != point[best][:-1]])]
-        chosen[point[best]], barycentric[point[best]], squared[point[best]] = face[best], weights[best], distance[best]
+        rows = begin + point[best]
+        chosen[rows], barycentric[rows], squared[rows] = face[best], weights[best], distance[best]
+        begin += count
+        count = max(1, min(16 * count, count * _PAIRS_AT_ONCE // len(point)))
     return chosen, barycentric, np.sqrt(squared)
 
 
-def _candidates(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (point, face), sorted by point, among which each point's closest face surely is."""
-    center = corners.mean(axis=1)
-    radius = np.sqrt(((corners - center[:, None]) ** 2).sum(axis=2).max(axis=1))
-    nearest = cKDTree(center).query(points)[1]
-    bound = np.sqrt(_closest_on_triangle(points, corners[nearest])[1])
-    bound = bound * (1 + 1e-9) + 1e-12 * (np.abs(corners).max() + 1.0)  # rounding must not lose the winner
-    size = np.floor(np.log2(np.maximum(radius, radius.max() * 2.0**-20 + 1e-300))).astype(np.int64)
-    found_points, found_faces = [], []
-    for group in np.unique(size):
-        members = np.flatnonzero(size == group)
-        lists = cKDTree(center[members]).query_ball_point(points, bound + radius[members].max(), return_sorted=False)
-        counts = np.fromiter((len(entry) for entry in lists), dtype=np.int64, count=len(points))
-        point = np.repeat(np.arange(len(points)), counts)
-        face = members[np.fromiter((f for entry in lists for f in entry), dtype=np.int64, count=int(counts.sum()))]
-        gap = np.sqrt(((points[point] - center[face]) ** 2).sum(axis=1))
-        is_near = gap <= (bound[point] + radius[face]) * (1 + 1e-9)
-        found_points.append(point[is_near])
-        found_faces.append(face[is_near])
-    point, face = np.concatenate(found_points), np.concatenate(found_faces)
-    order = np.argsort(point, kind="stable")
-    return point[order], face[order]
+class _Candidates:
+    """Pairs (point, face) among which each point's closest face surely is."""
 
+    def __init__(self, corners: np.ndarray):
+        self._corners, self._center = corners, corners.mean(axis=1)
+        self._radius = np.sqrt(((corners - self._center[:, None]) ** 2).sum(axis=2).max(axis=1))
+        self._all = cKDTree(self._center)
+        radius = self._radius
+        size = np.floor(np.log2(np.maximum(radius, radius.max() * 2.0**-20 + 1e-300))).astype(np.int64)
+        groups = [np.flatnonzero(size == group) for group in np.unique(size)]
+        self._groups = [(members, cKDTree(self._center[members]), radius[members].max()) for members in groups]
 
-def _blocks(sorted_points: np.ndarray, point_count: int) -> list[tuple[int, int]]:
-    """Cut the list of pairs into blocks of bounded size, never within one point's pairs."""
-    ends = np.searchsorted(sorted_points, np.arange(point_count), side="right")
-    blocks, begin = [], 0
-    while begin < len(sorted_points):
-        reach = max(int(np.searchsorted(ends, begin + _PAIRS_AT_ONCE, side="right")) - 1, 0)
-        end = int(max(ends[reach], ends[sorted_points[begin]]))
-        blocks.append((begin, end))
-        begin = end
-    return blocks
+    def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nearest = self._all.query(points)[1]
+        bound = np.sqrt(_closest_on_triangle(points, self._corners[nearest])[1])
+        # Rounding must not lose the winner.
+        bound = bound * (1 + 1e-9) + 1e-12 * (np.abs(self._corners).max() + 1.0)
+        found_points, found_faces = [], []
+        for members, tree, reach in self._groups:
+            lists = tree.query_ball_point(points, bound + reach, return_sorted=False)
+            counts = np.fromiter((len(entry) for entry in lists), dtype=np.int64, count=len(points))
+            point = np.repeat(np.arange(len(points)), counts)
+            face = members[np.fromiter((f for entry in lists for f in entry), dtype=np.int64, count=int(counts.sum()))]
+            gap = np.sqrt(((points[point] - self._center[face]) ** 2).sum(axis=1))
+            is_near = gap <= (bound[point] + self._radius[face]) * (1 + 1e-9)
+            found_points.append(point[is_near])
+            found_faces.append(face[is_near])
+        return np.concatenate(found_points), np.concatenate(found_faces)
 
 
 def _closest_on_triangle(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
