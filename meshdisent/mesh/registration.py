@@ -6,6 +6,8 @@ r"""Non-rigid registration: the template of a topology is brought onto a surface
    upon it (:mod:`~meshdisent.mesh.thin_plate`).
 3. From there it bends freely, stiff at first and softer in each stage (:mod:`~meshdisent.mesh.thin_plate`, with the
    equation), as in the optimal-step registration of Amberg et al. (2007).
+4. Without a prior, and where rims hold it, it then slides along the surface until it is strained as evenly as can be
+   (:mod:`~meshdisent.mesh.even_strain`): nothing else says how far it slides.
 
 Each stage bends what the one before has left, so that a jaw may turn far, which a bending energy of the whole way
 would not let it (mean distance to the truth on four depth maps of ICT faces: 2.29 mm, 2.43 when the whole way counts).
@@ -23,6 +25,7 @@ import numpy as np
 
 from meshdisent.errors import DataError, RecipeError
 from meshdisent.mesh.alignment import Similarity, align
+from meshdisent.mesh.even_strain import EvenStrain
 from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
@@ -48,6 +51,7 @@ _GATES_MM = (3.0, 25.0)  # bounds of the distance at which a match no longer cou
 _GATE_FACTOR = 5.0  # of the median distance
 _EXPLAINED = 4000  # points of the target that are asked whether the template explains them
 _RIM_ROUNDS, _RIM_LENGTH_MM = 2, 25.0
+_EVEN_ROUNDS = 8
 _HOLD_ALONE_MM = 20.0  # of the thin plate without a prior: on six raw faces 2.6 mm from the truth, with 40 mm 2.7
 _OUTER: dict[str, Literal["never", "near", "always"]] = {"openings": "never", "auto": "near", "all": "always"}
 _SIGMA_FACTOR, _LEAST_SIGMA_MM = 3.0, 0.3
@@ -65,7 +69,9 @@ class RegistrationConfig:
     noises_mm : Noise of each stage with a prior: how far the shape may be from the target for the sake of probability.
     lengths_beside_prior_mm : Stiffness of each stage in which a prior and bending share what is left.
     mode_mm4 : What one squared standard deviation of the prior costs there: squared mm on so many mm^2 of surface.
-    lengths_after_prior_mm : As ``lengths_mm``, when a prior has been fitted before.
+    lengths_after_prior_mm : As ``lengths_mm``, when a prior has been fitted before, or the way was made even.
+    evenings : Without a prior, and where rims are looked for: stiffness of each stage after ``lengths_mm`` in which the
+        template slides until its strain is even (:mod:`~meshdisent.mesh.even_strain`).
     rounds : Matches and solutions a stage.
     point_weight : Weight of the distance to a match beside that to its plane.
     normal_mm : How many mm count as much as one radian between normals when a match is looked for.
@@ -85,6 +91,7 @@ class RegistrationConfig:
     lengths_beside_prior_mm: tuple[float, ...] = (6.0,)
     mode_mm4: float = 5.0
     lengths_after_prior_mm: tuple[float, ...] = (2.5,)
+    evenings: tuple[float, ...] = (1.0,)
     rounds: int = 4
     point_weight: float = 0.005
     normal_mm: float = 20.0
@@ -95,9 +102,9 @@ class RegistrationConfig:
     limits: FitLimits = field(default_factory=FitLimits)
 
     def __post_init__(self) -> None:
-        for name in ("lengths_mm", "noises_mm", "lengths_beside_prior_mm", "lengths_after_prior_mm"):
+        for name in ("lengths_mm", "noises_mm", "lengths_beside_prior_mm", "lengths_after_prior_mm", "evenings"):
             values = getattr(self, name)
-            is_missing = not values and not name.startswith("lengths_")
+            is_missing = not values and name == "noises_mm"
             if is_missing or min(values, default=1.0) <= 0 or list(values) != sorted(values, reverse=True):
                 raise RecipeError(f"{name} of a registration is {values}; wanted lengths above 0 that only decrease.")
         above = (self.point_weight, self.seen_mm, self.mode_mm4)
@@ -163,7 +170,11 @@ def register(
             fit.within(prior)
         else:
             fit.open()
-        fit.bend(config.lengths_mm if prior is None else config.lengths_after_prior_mm)
+            fit.bend(config.lengths_mm)
+            fit.even()
+        if prior is not None or fit.is_even:
+            fit.bend(config.lengths_after_prior_mm)
+        fit.settle()
         return fit.result()
     except RegistrationRefused as refused:
         refused.stages, refused.motion = tuple(fit.stages), fit.motion
@@ -202,6 +213,7 @@ class _Fit:
         self.prior: ShapePrior | None = None
         self.gate = _GATES_MM[1]
         self.stages: list[Stage] = []
+        self.is_even = False
         self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims])
 
     def within(self, prior: ShapePrior) -> None:
@@ -247,6 +259,22 @@ class _Fit:
                 moved = self.plate.solve(before, self.shape - before, self._planes(), length, self._pulls())
                 self.shape = before + moved
             self._close("bending", length)
+
+    def even(self) -> None:
+        """Let the template slide on what it has found until the whole way is even."""
+        if self.rims is None:
+            return
+        strain = EvenStrain(self.topology)
+        for stiffness in self.config.evenings:
+            for _ in range(_EVEN_ROUNDS):
+                slides = self.rims.slides(self.shape, self.motion)
+                planes = self._planes()._replace(point_weight=0.0)
+                self.shape = strain.step(self.shape, planes, stiffness, slides, self._with_named())
+            self._close("evening", stiffness)
+            self.is_even = True
+
+    def settle(self) -> None:
+        """Part the way into a motion and a change of shape."""
         # The motion is what brings the expected shape closest to the one that was found.
         step = align(self.expected, self.shape, self.config.with_scale)
         self.motion, self.shape = self.motion.compose(step), step.inverse().apply(self.shape)
@@ -307,7 +335,19 @@ class _Fit:
         return least, max(least, _GATES_MM[1])
 
     def _pulls(self) -> Pulls | None:
-        pulls = None if self.rims is None else self.rims.pulls(self.shape, self.motion)
+        if self.rims is None:
+            return self._with_named()
+        if not self.is_even:
+            return self._with_named(self.rims.pulls(self.shape, self.motion))
+        # What has slid along a rim stays there.
+        slides = self.rims.slides(self.shape, self.motion)
+        points, weights = self.shape.copy(), np.zeros(len(self.shape))
+        if slides is not None:
+            points[slides.rows], weights[slides.rows] = slides.points, slides.weight_mm2
+        return self._with_named(Pulls(points, weights))
+
+    def _with_named(self, pulls: Pulls | None = None) -> Pulls | None:
+        """Pulls of the landmarks, besides those given."""
         if self.landmarks is None:
             return pulls
         pulls = pulls or Pulls(np.zeros_like(self.shape), np.zeros(len(self.shape)))

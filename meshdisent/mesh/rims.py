@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from meshdisent.mesh.alignment import Similarity
+from meshdisent.mesh.even_strain import Slides
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.thin_plate import Pulls
 from meshdisent.mesh.topology import Topology
@@ -28,6 +29,9 @@ from meshdisent.mesh.topology import Topology
 PULL_MM2 = 20.0
 _SAMPLES = 96
 _SHORTEST_MM, _DENSE_MM = 15.0, 0.7
+_TURN_MM = 8.0  # how far counts as much as a turn by one radian when rims slide
+_GATE_MM, _SAME_WAY = 6.0, 0.5  # beyond which they do not
+_AHEAD = 3  # of the dense points of a line, for its direction
 _SMOOTHED = 2  # rounds of averaging with the next samples: the noise of a scan makes its rims longer
 _LENGTHS = (0.55, 1.7)  # of a rim of the scan, over the template's
 _OUTER_LENGTHS = (0.85, 1.18)
@@ -64,6 +68,7 @@ class Rims:
         outer: Literal["never", "near", "always"] = "never",
     ):
         self._rows, self._points = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 3))]
+        self._ends: tuple[np.ndarray, np.ndarray, cKDTree] | None = None
         self._outer: tuple[np.ndarray, cKDTree] | None = None
         self._is_near_asked = outer == "near"
         self.count = 0
@@ -72,6 +77,12 @@ class Rims:
         longest, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -_length(topology.template[loop]))
         lines = [motion.inverse().apply(target.vertices[loop]) for loop in closed_borders(target.faces)]
         lines = [line for line in lines if _length(line) > _SHORTEST_MM]
+        self._loops = [longest, *inner]
+        if lines:
+            dense = [motion.apply(_dense(line)) for line in lines]
+            along = np.concatenate([_directions(line, _AHEAD) for line in dense])
+            ends = np.concatenate(dense)
+            self._ends = ends, along, cKDTree(np.hstack([ends, _TURN_MM * motion.scale * along]))
         for loop in inner:
             found = _partner(topology.template[loop], lines, _LENGTHS)
             if found is not None:
@@ -96,9 +107,45 @@ class Rims:
         if self._outer is not None:
             rows, line = self._outer
             apart, nearest = line.query(motion.apply(shape[rows]))
-            if not self._is_near_asked or (np.quantile(apart, [0.5, 0.9]) < motion.scale * np.array(_NEAR_MM)).all():
+            if self._is_outer(apart, motion):
                 points[rows], weights[rows] = back.apply(line.data[nearest]), PULL_MM2
         return Pulls(points, weights)
+
+    def slides(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Slides | None:
+        """The nearest points of borders of the scan that run the same way, in the frame of the template; None without.
+
+        Other than :meth:`pulls` it needs no whole rim: where a hole has eaten into an eye, the rest of its rim counts.
+        Both lips are told apart by their direction, and a hole from the rim beside it.
+        """
+        if self._ends is None:
+            return None
+        line, along, tree = self._ends
+        placed, found = motion.apply(shape), []
+        for loop in self._loops:
+            own = _directions(placed[loop], 1)
+            nearest = tree.query(np.hstack([placed[loop], _TURN_MM * motion.scale * own]))[1]
+            apart = np.linalg.norm(line[nearest] - placed[loop], axis=1) / motion.scale
+            is_near = (apart < _GATE_MM) & ((along[nearest] * own).sum(axis=1) > _SAME_WAY)
+            is_off = self._outer is None or (self._is_near_asked and np.median(apart) > _NEAR_MM[0])
+            if loop is self._loops[0] and is_off:
+                continue
+            found.append((loop[is_near], line[nearest][is_near], along[nearest][is_near]))
+        if not sum(len(rows) for rows, _, _ in found):
+            return None
+        rows, points, directions = (np.concatenate(part) for part in zip(*found, strict=True))
+        back = motion.inverse()
+        return Slides(rows, back.apply(points), directions @ back.rotation, PULL_MM2)
+
+    def _is_outer(self, apart: np.ndarray, motion: Similarity) -> bool:
+        """Whether the template's outer rim, so far from the line, lies on it."""
+        limits = motion.scale * np.array(_NEAR_MM)
+        return not self._is_near_asked or bool((np.quantile(apart, [0.5, 0.9]) < limits).all())
+
+
+def _directions(line: np.ndarray, ahead: int) -> np.ndarray:
+    """Unit vectors along a closed line, from so many points before to as many behind."""
+    way = np.roll(line, -ahead, axis=0) - np.roll(line, ahead, axis=0)
+    return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
 
 
 def closed_borders(faces: Int[np.ndarray, "face 3"]) -> list[Int[np.ndarray, " loop"]]:

@@ -71,6 +71,7 @@ class ThinPlate:
     Attributes
     ----------
     areas : (V,) Area of each vertex in mm^2, a third of its faces.
+    energy : (V, V) :math:`S M^{-1} S + S / h^2`: what a displacement costs with a length of 1 mm.
     """
 
     def __init__(self, topology: Topology, hold_mm: float = HOLD_MM):
@@ -80,7 +81,7 @@ class ThinPlate:
         bends = (used & ~topology.is_border) / np.maximum(self.areas, _SMALLEST * usual)
         stretch = _stiffness(topology)
         bending = stretch @ sparse.diags_array(bends) @ stretch
-        self._energy = sparse.csc_array(bending + stretch / hold_mm**2)
+        self.energy = sparse.csc_array(bending + stretch / hold_mm**2)
         self._least = 1e-9 * usual  # what is tied to nothing at all stays
         self._factored: tuple[float, Any] | None = None
 
@@ -147,7 +148,7 @@ class ThinPlate:
         along = self.areas * planes.weights
         pulled = np.zeros(len(start)) if pulls is None else pulls.weights
         everywhere = along * planes.point_weight + self._least + pulled
-        energy = length_mm**4 * self._energy
+        energy = length_mm**4 * self.energy
         diagonal = along / 3 + everywhere
         if self._factored is None or self._factored[0] != length_mm:
             # Matches change little within a stage; factorizing takes longer than the few more steps.
@@ -173,7 +174,7 @@ class ThinPlate:
         held : Rows of vertices whose displacements will be given, each once.
         """
         free = np.setdiff1d(np.arange(len(self.areas)), held)
-        rows = self._energy.tocsr()[free]
+        rows = self.energy.tocsr()[free]
         near = _factorized(rows[:, free] + self._least * sparse.eye_array(len(free))) if len(free) else None
         across = rows[:, held]
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from meshdisent.errors import DataError, RecipeError
 from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
+from meshdisent.mesh.even_strain import EvenStrain
 from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.plane_fit import ShapePrior
@@ -61,6 +62,23 @@ def test_a_mesh_registered_to_itself_is_itself(shapes):
     assert (found.seen_share, found.turned_share) == (pytest.approx(1.0), 0.0)
     assert found.residual.most_mm < 1e-3
     assert [stage.length_mm for stage in found.stages] == list(RegistrationConfig().lengths_mm)
+
+
+def test_with_rims_the_template_slides_until_it_is_strained_evenly(shapes):
+    template = egg(shapes, 3)
+    fine = Topology(*shapes.shuffled((egg(shapes, 4, True).template, egg(shapes, 4).faces), 3))
+    target = surface(Topology(swollen(fine.template), fine.faces))
+    bent, even = (
+        register(template, target, dataclasses.replace(QUICK, rims="openings", evenings=evenings), starts=HERE)
+        for evenings in ((), (1.0,))
+    )
+    assert [stage.name for stage in bent.stages] == ["bending"] * 5
+    assert [stage.name for stage in even.stages] == ["bending"] * 5 + ["evening", "bending"]
+    assert (even.stages[5].length_mm, even.stages[6].length_mm) == (1.0, 2.5)
+    truth, strain = swollen(template.template), EvenStrain(template)
+    assert strain.energy(even.vertices) < strain.energy(bent.vertices)
+    assert off(even, truth).mean() < 1.4
+    assert even.residual.mean_mm < 0.1
 
 
 def test_a_known_smooth_deformation_is_recovered_from_another_tessellation(shapes):
@@ -327,6 +345,8 @@ def test_what_does_not_belong_together_is_refused(shapes):
         Landmarks.named({"a": 1, "b": 2}, {"a": np.zeros(3)})
     with pytest.raises(DataError, match="no start"):
         register(template, target, starts=[])
+    with pytest.raises(RecipeError, match="lengths above 0 that only decrease"):
+        RegistrationConfig(evenings=(1.0, 0.0))
     with pytest.raises(RecipeError, match="lengths above 0 that only decrease"):
         RegistrationConfig(lengths_mm=(1.0, 2.0))
     with pytest.raises(RecipeError, match="rounds 0"):

@@ -10,6 +10,7 @@ from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
 HERE = Similarity.identity()
+EYE = (60.0, 60.0, 24.0, 9.0)
 
 
 def sheet(openings, size=40, step=3.0, shift=0.0):
@@ -89,10 +90,42 @@ def test_the_outer_rim_holds_only_while_the_template_lies_on_it(shift, is_held):
     assert not rims.pulls(inside, HERE).weights.any()
 
 
+def test_a_rim_slides_along_what_a_hole_has_left_of_it():
+    template, moved = (sheet(openings, 80, 1.5) for openings in ([EYE], [EYE, (82.0, 60.0, 8.0, 12.0)]))
+    rim = min(closed_borders(template.faces), key=len)
+    motion = Similarity(1.0, Rotation.from_euler("xyz", [0.4, 2.0, 1.0]).as_matrix(), np.array([100.0, 5, 7]))
+    scan = TargetSurface.of_mesh(motion.apply(moved.template + np.array([0.0, 2.0, 0.0])), moved.faces)
+    rims = Rims(template, scan, motion)
+    slides = rims.slides(template.template, motion)
+    held = np.isin(rim, slides.rows)
+    assert held[template.template[rim][:, 0] < 66.0].all()
+    assert not held.all()
+    assert set(slides.rows) <= set(rim)
+    gap = slides.points - template.template[slides.rows]
+    across = gap - (gap * slides.along).sum(axis=1, keepdims=True) * slides.along
+    is_level = np.abs(slides.along[:, 0]) > 0.99
+    assert is_level.sum() > 10
+    assert np.median(across[is_level][:, 1]) == pytest.approx(2.0, abs=0.1)
+    np.testing.assert_allclose(np.linalg.norm(slides.along, axis=1), 1.0, atol=1e-6)
+
+
+def test_upper_and_lower_lip_are_not_mistaken_for_each_other():
+    lips = sheet([(60.0, 60.0, 24.0, 4.0)], 80, 1.5)
+    rim = min(closed_borders(lips.faces), key=len)
+    scan = TargetSurface.of_mesh(lips.template + np.array([0.0, 5.0, 0.0]), lips.faces)
+    slides = Rims(lips, scan, HERE).slides(lips.template, HERE)
+    middle = rim[np.abs(lips.template[rim][:, 0] - 60) < 9]
+    up = (slides.points - lips.template[slides.rows])[np.isin(slides.rows, middle)][:, 1]
+    # A lower lip of the template is nearer to the upper one of the scan than to its own.
+    assert len(up) > 10
+    assert np.quantile(np.abs(up - 5.0), 0.9) < 1.0
+
+
 def test_points_without_faces_have_no_rims():
     template = sheet([(60.0, 60.0, 24.0, 9.0)])
     cloud = TargetSurface.of_points(template.template, np.tile([0.0, 0.0, 1.0], (template.vertex_count, 1)))
     assert Rims(template, cloud, HERE, outer="always").count == 0
+    assert Rims(template, cloud, HERE, outer="always").slides(template.template, HERE) is None
 
 
 @pytest.mark.parametrize("loops", [1, 2])
