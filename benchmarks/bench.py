@@ -10,6 +10,7 @@ Every row is timed in a process of its own, all of its methods in turn, again an
 does meets all of them alike: ratios are of times a moment apart. Peak memory comes from one more process for each
 method. The limit of a row is its floating-point work over the rate of matrix multiplication, or the bytes it must move
 over the bandwidth of a copy, whichever is longer; both rates are measured in the same process, between the methods.
+Idle threads wait as they do under the command line.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from figures_table import table
 from speed_cases import CASES, Case
 from speed_measure import measure, peak_memory
 
+from meshdisent.cli.main import WAITING
 from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.files import writing
 
@@ -95,7 +97,7 @@ def measured_apart(case: Case, clone: Path, folder: Path, arguments: argparse.Na
 
 
 def _apart(arguments: list[str], threads: int) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = WAITING | os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, str(Path(__file__).resolve()), *arguments]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
     if done.returncode:

@@ -49,11 +49,10 @@ VERBS: dict[str, tuple[str, str]] = {
 # Threads that wait by spinning take the core from those that work as soon as anything else runs on the machine; those
 # that sleep at once are woken slowly. GNU's OpenMP lets them spin for microseconds, then sleep (docs/decisions.md).
 # Torch reads this when it is loaded, which is later than here.
+WAITING = {"GOMP_SPINCOUNT": "1000"} if sys.platform == "linux" else {"OMP_WAIT_POLICY": "passive"}
 if "OMP_WAIT_POLICY" not in os.environ:
-    if sys.platform == "linux":
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    else:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+    for _name, _value in WAITING.items():
+        os.environ.setdefault(_name, _value)
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
