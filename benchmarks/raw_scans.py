@@ -34,6 +34,7 @@ from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.closest import closest_points
 from meshdisent.mesh.plane_fit import ShapePrior
 from meshdisent.mesh.pose_search import any_starts, search_pose
+from meshdisent.mesh.raw_registration import register_or_cut
 from meshdisent.mesh.raw_surface import PART_LIMITS, find_face
 from meshdisent.mesh.registration import RegistrationConfig, register
 from meshdisent.mesh.target_surface import TargetSurface
@@ -160,7 +161,7 @@ def refusals(template: Topology, raw: Raw, prior: ShapePrior | None) -> list[dic
             target = TargetSurface.of_mesh(np.asarray(vertices), np.asarray(faces, dtype=np.int64))
             starts = any_starts(template, target) if any_pose else None
             try:
-                register(template, target, RegistrationConfig(rims="auto"), starts=starts, prior=prior)
+                register_or_cut(template, target, RegistrationConfig(rims="auto"), starts=starts, prior=prior)
                 rows.append({"thing": name, "any_pose": any_pose, "refused": None})
             except DataError as error:
                 rows.append({"thing": name, "any_pose": any_pose, "refused": str(error)})

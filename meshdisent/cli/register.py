@@ -32,8 +32,9 @@ class Arguments:
     For example: meshdisent register head.ply --topology wsdf-ict --out registered
 
     Scans look along +z with +y up; --any-pose tries all turns. Of a scan that is much larger than the template, the
-    part that looks like it is cut out first. Every scan gets a picture. One that cannot be fitted is named with its
-    residual and the limit, its picture is called refused-NAME.png; the exit code is then 3, the others are written.
+    part that looks like it is cut out first; of another one, what is left over where that is too much. Every scan gets
+    a picture. One that cannot be fitted is named with its residual and the limit, its picture is called
+    refused-NAME.png; the exit code is then 3, the others are written.
     """
 
     scans: Annotated[
@@ -132,8 +133,8 @@ class _Fitter:
     def __call__(self, path: Path, name: str, folder: Path) -> dict[str, Any]:
         """Register one file; what there is to tell of it."""
         from meshdisent.mesh.mesh import Mesh
+        from meshdisent.mesh.raw_registration import register_or_cut
         from meshdisent.mesh.raw_surface import MILLIMETERS
-        from meshdisent.mesh.registration import register
         from meshdisent.mesh.registration_result import RegistrationRefused
 
         raw = Mesh.read(path)
@@ -141,10 +142,17 @@ class _Fitter:
         landmarks = None if self.on_template is None else _landmarks_of(path, self.on_template, unit, self.given)
         target, starts, config, cut = self._face_of(surface_of(raw, MILLIMETERS[unit]), landmarks, path)
         try:
-            found = register(self.topology, target, config, landmarks=landmarks, starts=starts, prior=self.prior)
+            may_cut = not (cut or self.given.keep_all)
+            fit = register_or_cut(
+                self.topology, target, config, landmarks=landmarks, starts=starts, prior=self.prior, may_cut=may_cut
+            )
         except RegistrationRefused as refused:
             self._draw(folder / f"refused-{name}.png", target, refused, f"{path.name}: refused", str(refused))
             raise
+        found, target = fit.registration, fit.target
+        cut = max(cut, fit.cut_share)
+        if may_cut and cut:
+            print(f"{path}: {cut:.0%} of it is no part of the template and was cut off.", file=sys.stderr)
         Mesh(found.in_template_frame, self.topology.faces).write(folder / f"{name}.{self.given.format}")
         said = _said(found)
         self._draw(folder / f"{name}.png", target, found, path.name, said)

@@ -34,6 +34,10 @@ class RegistrationRefused(DataError):
     motion: Similarity = Similarity.identity()
 
 
+class TooMuchLeft(RegistrationRefused):
+    """The template was laid on the target, but too much of the target lies beside it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitLimits:
     """Beyond these a fit has failed.
@@ -199,7 +203,7 @@ def check_fit(found: Registration, limits: FitLimits) -> None:
             f"the target; wanted at most {limits.most_median_mm:g}. The target is too rough, or is no face."
         )
     if found.explained_share < limits.fewest_explained:
-        raise RegistrationRefused(
+        raise TooMuchLeft(
             f"The registration failed: {found.explained_share:.1%} of the target lies on the template; wanted "
             f"{limits.fewest_explained:.0%} or more. The pose was not found (give landmarks or starts of the pose), or "
             "the target has much that the template has not: cut it off, or lower the limit fewest_explained."

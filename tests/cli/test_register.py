@@ -158,6 +158,24 @@ def test_what_is_no_face_is_told_and_not_written(head, template, tmp_path, capsy
     assert sorted(file.name for file in out.iterdir()) == ["refused-box.png", "registration.json"]
 
 
+def test_hair_that_leaves_a_scan_no_larger_than_a_face_is_cut_off_when_it_is_too_much(head, template, tmp_path, capsys):
+    face, vertices, faces = raw_scan(head)
+    ball = trimesh.creation.icosphere(5)
+    hair = np.asarray(ball.vertices) * [88.0, 100.0, 75.0] + face.mean(axis=0) + [0.0, 25.0, -45.0]
+    behind = (hair[:, 2] < face[:, 2].max() - 75)[np.asarray(ball.faces)].all(axis=1)
+    both = np.concatenate([vertices, hair]), np.concatenate([faces, np.asarray(ball.faces)[behind] + len(vertices)])
+    Mesh(*both).write(tmp_path / "anna.ply")
+    command = ["register", str(tmp_path / "anna.ply"), "--topology", str(template), "--prior", "none", "--no-pictures"]
+    assert main([*command, "--out", str(tmp_path / "whole"), "--keep-all"]) == 3
+    assert "of the target lies on the template; wanted 80% or more" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "of it is no part of the template and was cut off" in capsys.readouterr().err
+    found = Mesh.read(tmp_path / "out" / "anna.ply")
+    assert np.linalg.norm(found.vertices - face, axis=1).mean() < 4.0
+    report = json.loads((tmp_path / "out" / "registration.json").read_text())["anna"]
+    assert 0.1 < report["cut_share"] < 0.9
+
+
 def test_points_alone_are_enough_and_too_few_are_told(head, template, tmp_path, capsys):
     face, vertices, _ = raw_scan(head, seed=3)
     Mesh(vertices).write(tmp_path / "cloud.ply")
