@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -94,25 +94,29 @@ def _leave(code: int, arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    try:
-        with _sigterm_raises():
+    with _sigterm_raises() as hold:
+        try:
             code = _dispatch(arguments)
             sys.stdout.flush()
             return code
-    except MeshdisentError as error:
-        return _complain(" ".join(str(error).split()), error.exit_code)
-    except Terminated:
-        return _complain("stopped by SIGTERM", 128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        return _complain("stopped", 128 + signal.SIGINT)
-    except BrokenPipeError:
-        # What is still buffered would raise again when Python closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        return _complain(f"{error.filename or 'the output'} could not be written: {error.strerror}", 3)
+        except MeshdisentError as error:
+            hold()
+            return _complain(" ".join(str(error).split()), error.exit_code)
+        except Terminated as stopped:
+            hold()
+            if isinstance(stopped.__context__, MeshdisentError):  # that is why it was ending when the signal came
+                return _complain(" ".join(str(stopped.__context__).split()), stopped.__context__.exit_code)
+            return _complain("stopped by SIGTERM", 128 + signal.SIGTERM)
+        except KeyboardInterrupt:
+            return _complain("stopped", 128 + signal.SIGINT)
+        except BrokenPipeError:
+            # What is still buffered would raise again when Python closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            return _complain(f"{error.filename or 'the output'} could not be written: {error.strerror}", 3)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -168,10 +172,15 @@ def _complain(message: str, code: int) -> int:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into :class:`Terminated` in this process; its forked workers keep dying of it at once."""
+def _sigterm_raises() -> Iterator[Callable[[], None]]:
+    """Turn SIGTERM into :class:`Terminated` in this process; its forked workers keep dying of it at once.
+
+    Gives a function from whose call on it is ignored: the process is ending, and has something to tell first. torchrun
+    sends it as soon as another process has ended, which is what there is to tell.
+    """
+    ending = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield ending.set
         return
     process = os.getpid()
 
@@ -179,10 +188,11 @@ def _sigterm_raises() -> Iterator[None]:
         if os.getpid() != process:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        raise Terminated
+        if not ending.is_set():
+            raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield ending.set
     finally:
         signal.signal(signal.SIGTERM, before)

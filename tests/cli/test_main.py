@@ -170,3 +170,27 @@ def test_a_closed_pipe_is_quiet(tmp_path):
 def test_every_verb_shows_its_help_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     assert f"meshdisent {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("at", ["while it is told", "on the way out"])
+def test_an_error_is_told_though_sigterm_comes_before_it_could_be(at, monkeypatch, capsys):
+    """As under torchrun, which ends the other processes as soon as one is gone."""
+
+    def fail(arguments):
+        try:
+            raise DataError("a process has ended")
+        finally:
+            if at == "on the way out":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    told = dispatcher._complain
+
+    def complain(message, code):
+        if at == "while it is told":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return told(message, code)
+
+    monkeypatch.setattr(dispatcher, "_dispatch", fail)
+    monkeypatch.setattr(dispatcher, "_complain", complain)
+    assert main(["train"]) == DataError("").exit_code
+    assert capsys.readouterr().err == "meshdisent: error: a process has ended\n"

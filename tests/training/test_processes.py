@@ -128,13 +128,8 @@ def test_a_killed_process_ends_the_job_with_one_message_and_a_checkpoint_to_go_o
     os.kill(int(workers[1]), signal.SIGKILL)
     _, said = job.communicate(timeout=120)
     assert job.returncode != 0
-    told = said.count("meshdisent: error: One of the 2 processes of this training has ended")
-    if told:
-        assert told == 1, said
-        assert f"The last good checkpoint is in {out}" in said
-    else:  # torchrun saw it first and ended the other one, too: its own report names the one that was killed
-        assert "exitcode  : -15" in said, said
-        assert "Signal 9 (SIGKILL) received" in said, said
+    assert said.count("meshdisent: error: One of the 2 processes of this training has ended") == 1, said
+    assert f"The last good checkpoint is in {out}" in said
     shorter = ("--resume", "--set", "training.steps=60")
     recipe_file(tmp_path, PUBLISHED, steps=2000, checkpoint_minutes=5.0, validate_steps=None)
     done = run(2, recipe, faces, out, *shorter)
