@@ -79,6 +79,7 @@ def test_many_pairs_are_taken_in_blocks(shapes, monkeypatch):
     points = np.random.default_rng(1).normal(size=(100, 3)) * 0.1  # near the center every face is a candidate
     whole = closest_points(points, vertices, faces)
     monkeypatch.setattr("meshdisent.mesh.closest._PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("meshdisent.mesh.closest._FIRST", 3)
     for once, again in zip(whole, closest_points(points, vertices, faces), strict=True):
         assert np.array_equal(once, again)
 
