@@ -1,25 +1,38 @@
 r"""Where the rims of a template lie on a scan that is open there, too: eyes, mouth, and perhaps the outer rim.
 
 Closest points do not find them: an open mouth is one and the same face as a closed one, and the lower lip of the
-template is nearest to the upper lip of the scan. Both rims are closed lines, so one is laid along the other as a whole:
-by dynamic time warping (Sakoe and Chiba 1978) of positions, with the extent of each axis made equal, and of directions,
+template is nearest to the upper lip of the scan. Both rims are closed lines, so one is laid along the other as a whole
+(:mod:`~meshdisent.mesh.closed_lines`), without the bites that holes have taken (:mod:`~meshdisent.mesh.bitten_rims`). A
+border of the scan is the rim of an opening if it is like it, as long, within bounds, and lies where it should; holes
+are not.
 
-.. math:: c_{ij} = |a_i - b_j|^2 + |\dot a_i - \dot b_j|^2,
-
-from the pair of points at which the even walk along both costs least. A border of the scan is the rim of an opening if
-it is as long, within bounds, and lies where it should; holes are not.
-
-Scans end anywhere. Where the template, bent to what is inside, comes to lie with its outer rim on the end of the scan
-all around, the scan was cut along that rim, and the rim holds what slides; else it says nothing.
+Scans end anywhere. That one was cut along the template's outer rim is seen by its corners: from person to person such
+a line changes by long waves alone (four to a round leave 2 to 4 mm of faces of ICT-FaceKit, and 4 to 9 mm where they
+were cut elsewhere). Or the template, bent to what is inside, comes to lie with its outer rim on the end of the scan all
+around. Then the rim holds what slides; else it says nothing.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+import scipy.sparse as sparse
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
 from meshdisent.mesh.alignment import Similarity
+from meshdisent.mesh.bitten_rims import Line, without_bites
+from meshdisent.mesh.closed_lines import (
+    SAMPLES,
+    closed_borders,
+    directions,
+    evenly,
+    length_of,
+    smoothed,
+    smoothed_by,
+    warp,
+)
 from meshdisent.mesh.even_strain import Slides
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.thin_plate import Pulls
@@ -27,21 +40,24 @@ from meshdisent.mesh.topology import Topology
 
 #: Area of surface that one vertex of a rim is worth.
 PULL_MM2 = 20.0
-_SAMPLES = 96
 _SHORTEST_MM, _DENSE_MM = 15.0, 0.7
+_SMOOTH_MM = 2.0  # the noise of a scan makes its rims longer, and turns them
 _TURN_MM = 8.0  # how far counts as much as a turn by one radian when rims slide
 _GATE_MM, _SAME_WAY = 6.0, 0.5  # beyond which they do not
 _AHEAD = 3  # of the dense points of a line, for its direction
-_SMOOTHED = 2  # rounds of averaging with the next samples: the noise of a scan makes its rims longer
 _LENGTHS = (0.55, 1.7)  # of a rim of the scan, over the template's
+_BITTEN = (1.2, 6.0)  # between which a border may be a rim and holes
 _OUTER_LENGTHS = (0.85, 1.18)
-_APART = 0.13  # mean distance between both, over the length of the rim
+_APART = 0.25  # mean distance between both, over the length of the rim
 _APART_MM = 25.0
+#: Most that a pair may cost; what a bite costs, and to be as far apart as may be, and, once bitten, e times as long.
+_UNLIKE, _BITE, _OFF, _SIZE = 1.2, 0.1, 0.5, 5.0
 #: The outer rim counts if half and nine tenths of it lie so near to the line; of raw faces it was 1 to 3 mm away where
 #: they were cut along it, and where they were cut elsewhere as far as that.
 _NEAR_MM = (3.0, 6.0)
-_FLAT = 0.25  # an axis along which a rim extends less than this share of the largest is not stretched further
-_PENALTY = 0.02  # of a step that stays on one line
+_WAVES, _LEFT_OUT, _STRAY_MM = 4, 0.06, 2.7  # to a round; of a line, for the bites in it; what waves may leave
+_INSET_MM = 10.0
+_SEEN = 0.9
 
 
 class Rims:
@@ -74,27 +90,31 @@ class Rims:
         self.count = 0
         if target.faces is None or target.vertices is None or not topology.is_border.any():
             return
-        longest, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -_length(topology.template[loop]))
-        lines = [motion.inverse().apply(target.vertices[loop]) for loop in closed_borders(target.faces)]
-        lines = [line for line in lines if _length(line) > _SHORTEST_MM]
+        longest, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -length_of(topology.template[loop]))
+        back = motion.inverse()
+        lines = [smoothed_by(back.apply(target.vertices[loop]), _SMOOTH_MM) for loop in closed_borders(target.faces)]
+        lines = [line for line in lines if length_of(line) > _SHORTEST_MM]
         self._loops = [longest, *inner]
         if lines:
             dense = [motion.apply(_dense(line)) for line in lines]
-            along = np.concatenate([_directions(line, _AHEAD) for line in dense])
+            along = np.concatenate([directions(line, _AHEAD) for line in dense])
             ends = np.concatenate(dense)
             self._ends = ends, along, cKDTree(np.hstack([ends, _TURN_MM * motion.scale * along]))
         for loop in inner:
-            found = _partner(topology.template[loop], lines, _LENGTHS)
+            rim = topology.template[loop]
+            found = _partner(rim, [left for line in lines for left in _left_of(rim, line)], _LENGTHS)
             if found is not None:
-                self._rows.append(loop)
-                self._points.append(motion.apply(found[0]))
+                self._rows.append(loop[found.is_seen])
+                self._points.append(motion.apply(found.points[found.is_seen]))
                 self.count += 1
         if outer == "never":
             return
-        found = _partner(topology.template[longest], lines, _OUTER_LENGTHS)
+        rim = topology.template[longest]
+        found = _partner(rim, [_whole(line) for line in lines], _OUTER_LENGTHS)
         if found is not None:
-            self._outer = longest, cKDTree(motion.apply(_dense(lines[found[1]])))
+            self._outer = longest, cKDTree(motion.apply(_dense(found.line)))
             self.count += 1
+            self._is_near_asked &= not self._is_sure(topology, longest, found.line)
 
     def pulls(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
         """Where the rims of a shape should go, in the frame of the template; None if there are none."""
@@ -122,7 +142,7 @@ class Rims:
         line, along, tree = self._ends
         placed, found = motion.apply(shape), []
         for loop in self._loops:
-            own = _directions(placed[loop], 1)
+            own = directions(placed[loop], 1)
             nearest = tree.query(np.hstack([placed[loop], _TURN_MM * motion.scale * own]))[1]
             apart = np.linalg.norm(line[nearest] - placed[loop], axis=1) / motion.scale
             is_near = (apart < _GATE_MM) & ((along[nearest] * own).sum(axis=1) > _SAME_WAY)
@@ -132,140 +152,101 @@ class Rims:
             found.append((loop[is_near], line[nearest][is_near], along[nearest][is_near]))
         if not sum(len(rows) for rows, _, _ in found):
             return None
-        rows, points, directions = (np.concatenate(part) for part in zip(*found, strict=True))
+        rows, points, ways = (np.concatenate(part) for part in zip(*found, strict=True))
         back = motion.inverse()
-        return Slides(rows, back.apply(points), directions @ back.rotation, PULL_MM2)
+        return Slides(rows, back.apply(points), ways @ back.rotation, PULL_MM2)
 
     def _is_outer(self, apart: np.ndarray, motion: Similarity) -> bool:
         """Whether the template's outer rim, so far from the line, lies on it."""
         limits = motion.scale * np.array(_NEAR_MM)
         return not self._is_near_asked or bool((np.quantile(apart, [0.5, 0.9]) < limits).all())
 
-
-def _directions(line: np.ndarray, ahead: int) -> np.ndarray:
-    """Unit vectors along a closed line, from so many points before to as many behind."""
-    way = np.roll(line, -ahead, axis=0) - np.roll(line, ahead, axis=0)
-    return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
-
-
-def closed_borders(faces: Int[np.ndarray, "face 3"]) -> list[Int[np.ndarray, " loop"]]:
-    """Closed lines of half-edges without a partner; where two borders meet in a vertex they are parted.
-
-    Unlike :func:`~meshdisent.mesh.openings.border_loops` it takes a scan as it is, and leaves out lines that end.
-    """
-    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    count = int(half.max()) + 1
-    border = half[~np.isin(half[:, 0] * count + half[:, 1], half[:, 1] * count + half[:, 0])]
-    following: dict[int, list[int]] = {}
-    for start, end in border.tolist():
-        following.setdefault(start, []).append(end)
-    loops = []
-    for start in list(following):
-        while following.get(start):
-            walk, place = [start], {start: 0}
-            while following.get(walk[-1]):
-                after = following[walk[-1]].pop()
-                if after in place:  # a loop is closed; what was walked before it goes on from there
-                    loop = walk[place[after] :]
-                    loops.append(np.array(loop))
-                    for vertex in loop[1:]:
-                        del place[vertex]
-                    del walk[place[after] + 1 :]
-                else:
-                    place[after] = len(walk)
-                    walk.append(after)
-    return [loop for loop in loops if len(loop) >= 3]
+    def _is_sure(self, topology: Topology, rim: np.ndarray, line: np.ndarray) -> bool:
+        """Whether long waves bring the outer rim onto the line, and would not bring it onto one further inside."""
+        own = topology.template[rim]
+        if stray_mm(own, line) > _STRAY_MM:
+            return False
+        inside = topology.faces[(_way_from(topology, rim) > _INSET_MM)[topology.faces].all(axis=1)]
+        inset = max(closed_borders(inside), key=lambda loop: length_of(topology.template[loop]), default=None)
+        return inset is not None and stray_mm(own, topology.template[inset]) > _STRAY_MM
 
 
-def _partner(
-    rim: Float[np.ndarray, "own 3"], lines: list[Float[np.ndarray, "_ 3"]], lengths: tuple[float, float]
-) -> tuple[Float[np.ndarray, "own 3"], int] | None:
-    """Where the points of a rim lie on the line that is its own, and which line; None if none of the lines is."""
-    own, at = _resampled(rim)
-    size = _length(own)
-    best, chosen, least = None, 0, min(_APART * size, _APART_MM)
-    for number, line in enumerate(lines):
-        other, _ = _resampled(line)
-        if not lengths[0] < _length(other) / size < lengths[1]:
+class _Partner(NamedTuple):
+    """Where the points of a rim lie on a line, and which of them the line shows."""
+
+    points: Float[np.ndarray, "own 3"]
+    is_seen: Bool[np.ndarray, " own"]
+    line: Float[np.ndarray, "_ 3"]
+
+
+def _partner(rim: Float[np.ndarray, "own 3"], lines: Sequence[Line], lengths: tuple[float, float]) -> _Partner | None:
+    """The line that is most like a rim; None if none is like it."""
+    even, at = evenly(rim, SAMPLES)
+    own = smoothed(even)
+    size = length_of(own)
+    most = min(_APART * size, _APART_MM)
+    best, least = None, np.inf
+    for line in lines:
+        even, around = evenly(line.points, SAMPLES)
+        other = smoothed(even)
+        is_near = bool(np.linalg.norm(other.mean(axis=0) - own.mean(axis=0)) <= most)
+        if not is_near or not lengths[0] < length_of(other) / size < lengths[1]:
             continue
-        if np.linalg.norm(other.mean(axis=0) - own.mean(axis=0)) > least:
-            continue
-        along = _warped(own, other)
+        pairs = warp(own, other)
+        along = pairs.onto(other)
         apart = float(np.linalg.norm(along - own, axis=1).mean())
-        if apart < least:
-            best, chosen, least = along, number, apart
+        unlike = pairs.cost + _OFF * (apart / most) ** 2
+        if line.bites:
+            unlike += _BITE * line.bites + _SIZE * np.log(length_of(other) / size) ** 2
+        if apart < most and pairs.cost < _UNLIKE and unlike < least:
+            shown = _between(np.arange(SAMPLES), around, line.is_seen[:, None]) > _SEEN
+            best, least = (along, pairs.onto(shown.astype(np.float64)), line.points), unlike
     if best is None:
         return None
-    closed = np.concatenate([best, best[:1]])
-    return np.stack([np.interp(at, np.arange(_SAMPLES + 1), closed[:, k]) for k in range(3)], axis=1), chosen
+    samples = np.arange(SAMPLES)
+    is_seen = _between(at, samples, best[1] == 1.0)[:, 0] > _SEEN
+    return _Partner(_between(at, samples, best[0]), is_seen, best[2])
+
+
+def _between(at: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (P, K) at places along a closed line of so many samples, read off elsewhere on it."""
+    closed = np.append(places, SAMPLES), np.concatenate([values, values[:1]])
+    return np.stack([np.interp(at, closed[0], closed[1][:, k]) for k in range(values.shape[1])], axis=1)
+
+
+def _whole(line: Float[np.ndarray, "point 3"]) -> Line:
+    return Line(line, np.ones(len(line), dtype=bool))
+
+
+def _left_of(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "point 3"]) -> list[Line]:
+    """A line, and what is left of it without bites if it is much longer than the rim."""
+    own = smoothed_by(rim, _SMOOTH_MM)
+    is_bitten = _BITTEN[0] < length_of(line) / length_of(own) < _BITTEN[1]
+    return [_whole(line), *(without_bites(own, line, _LENGTHS) if is_bitten else [])]
+
+
+def stray_mm(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "_ 3"]) -> float:
+    """What is left between a rim and the line it is laid along when long waves have brought it there (RMS, mm)."""
+    own, other = (smoothed(evenly(points, SAMPLES)[0]) for points in (rim, line))
+    way = warp(own, other).onto(other) - own
+    turn = 2 * np.pi * np.arange(1, _WAVES + 1) * np.arange(SAMPLES)[:, None] / SAMPLES
+    waves = np.hstack([np.ones((SAMPLES, 1)), np.cos(turn), np.sin(turn)])
+    kept = np.ones(SAMPLES, dtype=bool)
+    for _ in range(4):
+        left = ((way - waves @ np.linalg.lstsq(waves[kept], way[kept], rcond=None)[0]) ** 2).sum(axis=1)
+        kept = left <= np.quantile(left, 1 - _LEFT_OUT)
+    return float(np.sqrt(left[kept].mean()))
+
+
+def _way_from(topology: Topology, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " vertex"]:
+    """The shortest way along edges from some of the vertices to each."""
+    faces, count = topology.faces, topology.vertex_count
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    ways = np.linalg.norm(topology.template[edges[:, 0]] - topology.template[edges[:, 1]], axis=1)
+    graph = sparse.coo_array((ways, (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    return csgraph.dijkstra(graph, directed=False, indices=rows, min_only=True)
 
 
 def _dense(line: np.ndarray) -> np.ndarray:
-    """A smoothed closed line as points less than a millimeter apart."""
-    for _ in range(_SMOOTHED):
-        line = _averaged(line)
-    closed = np.concatenate([line, line[:1]])
-    walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    even = np.arange(0.0, walked[-1], _DENSE_MM)
-    return np.stack([np.interp(even, walked, closed[:, k]) for k in range(3)], axis=1)
-
-
-def _averaged(line: np.ndarray) -> np.ndarray:
-    return (np.roll(line, 1, axis=0) + 2 * line + np.roll(line, -1, axis=0)) / 4
-
-
-def _length(line: np.ndarray) -> float:
-    return float(np.linalg.norm(np.roll(line, -1, axis=0) - line, axis=1).sum())
-
-
-def _resampled(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evenly spaced points along a closed line, smoothed, and where along them its own points lie."""
-    closed = np.concatenate([line, line[:1]])
-    walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    even = np.linspace(0, walked[-1], _SAMPLES, endpoint=False)
-    points = np.stack([np.interp(even, walked, closed[:, k]) for k in range(3)], axis=1)
-    for _ in range(_SMOOTHED):
-        points = _averaged(points)
-    return points, walked[:-1] / walked[-1] * _SAMPLES
-
-
-def _warped(own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The point of the other line for each sample of the own one."""
-    one, two = (_normalized(line) for line in (own, other))
-    shift = min(range(_SAMPLES), key=lambda k: float(((one - np.roll(two, -k, axis=0)) ** 2).sum()))
-    two, other = np.roll(two, -shift, axis=0), np.roll(other, -shift, axis=0)
-    cost = ((one[:, None] - two[None]) ** 2).sum(axis=2) / one.shape[1]
-    ones, twos = _cheapest_path(cost)
-    total, count = np.zeros_like(own), np.zeros(len(own))
-    np.add.at(total, ones, other[twos % _SAMPLES])
-    np.add.at(count, ones, 1.0)
-    return total / count[:, None]
-
-
-def _normalized(line: np.ndarray) -> np.ndarray:
-    """Positions with equal extent along each axis, and directions."""
-    centered = line - line.mean(axis=0)
-    spread = centered.std(axis=0)
-    scaled = centered / np.maximum(spread, _FLAT * spread.max())
-    ahead = np.roll(line, -2, axis=0) - np.roll(line, 2, axis=0)
-    return np.hstack([scaled, ahead / np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-12)])
-
-
-def _cheapest_path(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of samples along the cheapest way from the first pair to the last, never backwards."""
-    count = len(cost)
-    total = np.full((count, count), np.inf)
-    total[0] = np.cumsum(cost[0] + _PENALTY)
-    for i in range(1, count):
-        row, above = total[i], total[i - 1]
-        row[0] = above[0] + cost[i, 0] + _PENALTY
-        straight = np.minimum(above[:-1], above[1:] + _PENALTY) + cost[i, 1:]
-        for j in range(1, count):
-            row[j] = min(straight[j - 1], row[j - 1] + cost[i, j] + _PENALTY)
-    path, i, j = [(count - 1, count - 1)], count - 1, count - 1
-    while i or j:
-        steps = [(i - 1, j - 1)] * (i > 0 and j > 0) + [(i - 1, j)] * (i > 0) + [(i, j - 1)] * (j > 0)
-        i, j = min(steps, key=lambda step: total[step] + _PENALTY * (step != (i - 1, j - 1)))
-        path.append((i, j))
-    ones, twos = np.array(path).T
-    return ones, twos
+    """A closed line as points less than a millimeter apart."""
+    return evenly(line, max(3, int(np.ceil(length_of(line) / _DENSE_MM))))[0]

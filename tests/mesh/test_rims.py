@@ -5,7 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from meshdisent.mesh.alignment import Similarity
-from meshdisent.mesh.rims import PULL_MM2, Rims, closed_borders
+from meshdisent.mesh.bitten_rims import without_bites
+from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
+from meshdisent.mesh.rims import PULL_MM2, Rims, stray_mm
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
@@ -132,3 +134,68 @@ def test_points_without_faces_have_no_rims():
 def test_every_border_half_edge_is_walked_once(loops):
     openings = [(30.0, 30.0, 12.0, 12.0), (90.0, 90.0, 12.0, 12.0)][:loops]
     assert len(closed_borders(sheet(openings).faces)) == loops + 1
+
+
+BITE = (60.0, 73.0, 11.0, 14.0)
+
+
+def test_a_rim_is_laid_along_what_holes_have_left_of_it():
+    template, bitten = (sheet(openings, 160, 0.75) for openings in ([EYE], [EYE, BITE]))
+    rim, border = (min(closed_borders(mesh.faces), key=len) for mesh in (template, bitten))
+    line = smoothed_by(bitten.template[border], 2.0)
+    assert length_of(line) > 1.2 * length_of(smoothed_by(template.template[rim], 2.0))
+    shift = np.array([2.0, -4.0, 0.0])
+    scan = TargetSurface.of_mesh(bitten.template + shift, bitten.faces)
+    pulls = Rims(template, scan, HERE).pulls(template.template, HERE)
+    held = pulls.weights > 0
+    off = np.linalg.norm(pulls.points - template.template - shift, axis=1)
+    assert 0.6 * len(rim) < held.sum() < len(rim)
+    # Nothing of the hole holds anything; as a whole the border would lead into it.
+    assert not held[rim[np.abs(template.template[rim] - [60.0, 69.0, 0.0]).max(axis=1) < 4.0]].any()
+    own, other = (smoothed(evenly(points, 96)[0]) for points in (template.template[rim], line))
+    whole = warp(own, other).onto(other)
+    assert whole[:, 1].max() > 80.0
+    assert off[held].max() < 5.0
+    assert off[held].mean() < 1.6
+    assert np.linalg.norm(whole - own, axis=1).mean() > 2 * off[held].mean()
+
+
+def test_two_bites_are_cut_off_and_what_is_left_is_said():
+    template, bitten = (sheet(openings, 80, 1.5) for openings in ([EYE], [EYE, BITE, (39.0, 52.0, 8.0, 10.0)]))
+    rim, border = (min(closed_borders(mesh.faces), key=len) for mesh in (template, bitten))
+    line = smoothed_by(bitten.template[border], 2.0)
+    own = smoothed_by(template.template[rim], 2.0)
+    left = without_bites(own, line, (0.55, 1.7))
+    assert {part.bites for part in left} == {1, 2}
+    best = min((part for part in left if part.bites == 2), key=lambda part: length_of(part.points))
+    assert length_of(best.points) == pytest.approx(length_of(own), rel=0.12)
+    assert 0.5 < best.is_seen.mean() < 1.0
+    seen = best.points[best.is_seen]
+    assert np.abs(seen[:, None] - line[None]).max(axis=2).min(axis=1).max() < 2.0
+    assert without_bites(own, own, (2.0, 3.0)) == []
+
+
+BAYS = [(0.0, 60.0, 30.0, 12.0), (120.0, 30.0, 25.0, 9.0), (70.0, 120.0, 12.0, 26.0)]
+
+
+OTHER_BAYS = [(0.0, 30.0, 30.0, 12.0), (120.0, 80.0, 25.0, 9.0), (40.0, 120.0, 12.0, 26.0)]
+
+
+@pytest.mark.parametrize(("bays", "is_held"), [(BAYS, True), (OTHER_BAYS, False)])
+def test_an_outer_rim_with_corners_is_known_from_afar(bays, is_held):
+    template, scan = sheet(BAYS), sheet(bays)
+    moved = scan.template + np.array([9.0, 5.0, 0.0])
+    rims = Rims(template, TargetSurface.of_mesh(moved, scan.faces), HERE, outer="near")
+    pulls = rims.pulls(template.template, HERE)
+    assert (pulls is not None and bool(pulls.weights.any())) is is_held
+    if is_held:
+        assert set(np.flatnonzero(pulls.weights)) == set(max(closed_borders(template.faces), key=len))
+
+
+def test_what_long_waves_bring_onto_a_line_does_not_stray():
+    rim = sheet(BAYS).template[max(closed_borders(sheet(BAYS).faces), key=len)]
+    waved = rim + 6.0 * np.stack([np.sin(rim[:, 1] / 40), np.cos(rim[:, 0] / 50), rim[:, 0] / 60], axis=1)
+    plain = sheet([]).template[max(closed_borders(sheet([]).faces), key=len)]
+    assert stray_mm(rim, rim) < 1e-9
+    assert stray_mm(rim, waved) < 2.0
+    assert stray_mm(rim, plain) > 3.0
