@@ -26,6 +26,7 @@ import numpy as np
 from meshdisent.errors import DataError, RecipeError
 from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.even_strain import EvenStrain
+from meshdisent.mesh.hidden import faces_itself
 from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
@@ -164,7 +165,8 @@ def register(
         motion, _ = search_pose(mean, target, tried, config.with_scale)
     else:
         motion = align(mean.template[landmarks.vertices], landmarks.points, config.with_scale)
-    fit = _Fit(mean, target, config, landmarks, motion, HOLD_MM if prior is not None else _HOLD_ALONE_MM)
+    hold_mm = HOLD_MM if prior is not None else _HOLD_ALONE_MM
+    fit = _Fit(mean, target, config, landmarks, motion, hold_mm, topology.template)
     try:
         if prior is not None:
             fit.within(prior)
@@ -194,6 +196,16 @@ def _check(topology: Topology, landmarks: Landmarks | None, prior: ShapePrior | 
         )
 
 
+def _both(first: Pulls | None, second: Pulls | None) -> Pulls | None:
+    """The pulls of both; where both pull, the second alone does."""
+    if first is None or second is None:
+        return first or second
+    is_second = second.weights > 0
+    return Pulls(
+        np.where(is_second[:, None], second.points, first.points), np.where(is_second, second.weights, first.weights)
+    )
+
+
 class _Fit:
     """The template on its way: a shape in its own frame, and the motion to the target."""
 
@@ -205,6 +217,7 @@ class _Fit:
         landmarks: Landmarks | None,
         motion: Similarity,
         hold_mm: float = HOLD_MM,
+        rest: np.ndarray | None = None,
     ):
         self.topology, self.target, self.config, self.landmarks = topology, target, config, landmarks
         self.plate = ThinPlate(topology, hold_mm)
@@ -214,14 +227,15 @@ class _Fit:
         self.gate = _GATES_MM[1]
         self.stages: list[Stage] = []
         self.is_even = False
-        self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims])
+        self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims], rest)
+        self.is_hidden = faces_itself(topology, [] if self.rims is None else self.rims.closed)
 
     def within(self, prior: ShapePrior) -> None:
         """Fit the shape inside a linear model, less noise in each stage."""
         weights = np.zeros(len(prior.deviations))
         for noise in self.config.noises_mm:
             for _ in range(self.config.rounds):
-                planes = self._with_landmarks(self._planes())
+                planes = self._with_landmarks(self._with_ties(self._planes()))
                 planes = planes._replace(weights=planes.weights * self.plate.areas / _PATCH_MM2)
                 step, weights = shape_step(self.shape, planes, prior, weights, noise, self.config.with_scale)
                 self.motion = self.motion.compose(step)
@@ -321,7 +335,7 @@ class _Fit:
         points, planes = back.apply(matches.points), matches.normals @ back.rotation
         is_good = ~matches.is_beyond & (matches.agreement > config.least_agreement)
         distance = matches.distance / motion.scale
-        is_good &= distance <= self.gate
+        is_good &= (distance <= self.gate) & ~self.is_hidden
         if not is_good.any():
             nothing = Stage(name="matching", length_mm=self.gate, median_mm=np.inf, matched=0.0, vertices=placed)
             check_stiff(nothing, config.limits)
@@ -337,14 +351,15 @@ class _Fit:
     def _pulls(self) -> Pulls | None:
         if self.rims is None:
             return self._with_named()
+        ties = self.rims.ties(self.shape, self.motion)
         if not self.is_even:
-            return self._with_named(self.rims.pulls(self.shape, self.motion))
+            return self._with_named(_both(ties, self.rims.pulls(self.shape, self.motion)))
         # What has slid along a rim stays there.
         slides = self.rims.slides(self.shape, self.motion)
         points, weights = self.shape.copy(), np.zeros(len(self.shape))
         if slides is not None:
             points[slides.rows], weights[slides.rows] = slides.points, slides.weight_mm2
-        return self._with_named(Pulls(points, weights))
+        return self._with_named(_both(ties, Pulls(points, weights)))
 
     def _with_named(self, pulls: Pulls | None = None) -> Pulls | None:
         """Pulls of the landmarks, besides those given."""
@@ -354,6 +369,19 @@ class _Fit:
         pulls.points[self.landmarks.vertices] = self.motion.inverse().apply(self.landmarks.points)
         pulls.weights[self.landmarks.vertices] = self.config.landmark_mm2
         return pulls
+
+    def _with_ties(self, planes: Planes) -> Planes:
+        """What is closed on the scan counts across: a likely face would else part its lips."""
+        ties = None if self.rims is None else self.rims.ties(self.shape, self.motion)
+        if ties is None:
+            return planes
+        rows = np.flatnonzero(ties.weights)
+        across = ties.points[rows] - self.shape[rows]
+        length = np.linalg.norm(across, axis=1)
+        rows, across = rows[length > 0], (across / np.maximum(length, 1e-12)[:, None])[length > 0]
+        planes.points[rows], planes.normals[rows] = ties.points[rows], across
+        planes.weights[rows] = ties.weights[rows] / np.maximum(self.plate.areas[rows], 1e-12)
+        return planes
 
     def _with_landmarks(self, planes: Planes) -> Planes:
         """A landmark is a match of its own vertex, whatever is nearest."""

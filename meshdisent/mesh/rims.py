@@ -58,6 +58,8 @@ _NEAR_MM = (3.0, 6.0)
 _WAVES, _LEFT_OUT, _STRAY_MM = 4, 0.06, 2.7  # to a round; of a line, for the bites in it; what waves may leave
 _INSET_MM = 10.0
 _SEEN = 0.9
+_BESIDE = 0.15  # of the length of a rim, on each side: what does not lie across
+_OVER_MM, _OVER = 8.0, 0.6  # how far below a surface a rim may lie that it closes, and how much of it
 
 
 class Rims:
@@ -66,6 +68,7 @@ class Rims:
     Attributes
     ----------
     count : How many of the template's rims the scan has, too.
+    closed : Rims of the template's openings that it has not: there it is closed, or ends.
 
     Parameters
     ----------
@@ -74,6 +77,7 @@ class Rims:
     outer : Whether the longest rim of the template counts, too: ``always``, for scans that were cut along the same
         line, ``near``, while it lies on such a line, or ``never``. There a vertex goes to the nearest point of the
         line, since along it nothing says how far.
+    rest : (V, 3) A face with closed lips, as far as the topology can; the template unless given.
     """
 
     def __init__(
@@ -82,12 +86,15 @@ class Rims:
         target: TargetSurface,
         motion: Similarity,
         outer: Literal["never", "near", "always"] = "never",
+        rest: Float[np.ndarray, "vertex 3"] | None = None,
     ):
         self._rows, self._points = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 3))]
         self._ends: tuple[np.ndarray, np.ndarray, cKDTree] | None = None
         self._outer: tuple[np.ndarray, cKDTree] | None = None
         self._is_near_asked = outer == "near"
         self.count = 0
+        self.closed: list[np.ndarray] = []
+        self._target, self._rest = target, topology.template if rest is None else rest
         if target.faces is None or target.vertices is None or not topology.is_border.any():
             return
         longest, *inner = sorted(closed_borders(topology.faces), key=lambda loop: -length_of(topology.template[loop]))
@@ -107,6 +114,8 @@ class Rims:
                 self._rows.append(loop[found.is_seen])
                 self._points.append(motion.apply(found.points[found.is_seen]))
                 self.count += 1
+            else:
+                self.closed.append(loop)
         if outer == "never":
             return
         rim = topology.template[longest]
@@ -155,6 +164,19 @@ class Rims:
         rows, points, ways = (np.concatenate(part) for part in zip(*found, strict=True))
         back = motion.inverse()
         return Slides(rows, back.apply(points), ways @ back.rotation, PULL_MM2)
+
+    def ties(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
+        """Rims over which the scan has a surface, as a closed mouth has: both sides stay as far apart as they were."""
+        points, weights = shape.copy(), np.zeros(len(shape))
+        for rim in self.closed:
+            across = rim[_across(self._rest[rim])]
+            middle = (shape[rim] + shape[across]) / 2
+            over = self._target.match(motion.apply(middle), np.zeros_like(middle))
+            is_over = ~over.is_beyond & (over.distance < _OVER_MM * motion.scale)
+            if is_over.mean() > _OVER:
+                points[rim] = middle + (self._rest[rim] - self._rest[across]) / 2
+                weights[rim] = PULL_MM2
+        return Pulls(points, weights) if weights.any() else None
 
     def _is_outer(self, apart: np.ndarray, motion: Similarity) -> bool:
         """Whether the template's outer rim, so far from the line, lies on it."""
@@ -212,6 +234,15 @@ def _between(at: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarr
     """Values (P, K) at places along a closed line of so many samples, read off elsewhere on it."""
     closed = np.append(places, SAMPLES), np.concatenate([values, values[:1]])
     return np.stack([np.interp(at, closed[0], closed[1][:, k]) for k in range(values.shape[1])], axis=1)
+
+
+def _across(rim: Float[np.ndarray, "own 3"]) -> Int[np.ndarray, " own"]:
+    """For each point of a closed line the nearest of those that lie further along it than its neighbors."""
+    _, at = evenly(rim, SAMPLES)
+    along = np.abs(at[:, None] - at)
+    along = np.minimum(along, SAMPLES - along)
+    apart = np.linalg.norm(rim[:, None] - rim, axis=2)
+    return np.where(along > _BESIDE * SAMPLES, apart, np.inf).argmin(axis=1)
 
 
 def _whole(line: Float[np.ndarray, "point 3"]) -> Line:

@@ -376,3 +376,27 @@ def test_what_shows_the_back_alone_is_refused_though_it_fits(shapes):
     in_front = faces[(vertices[:, 2] > -0.1)[faces].all(axis=1)]
     found = register(template, TargetSurface.of_mesh(template.template, in_front), starts=HERE)
     assert found.front_share > 0.95
+
+
+def test_lips_that_are_parted_in_a_likely_face_close_on_a_scan_that_is_closed(shapes):
+    whole = egg(shapes, 4)
+    way = whole.template / np.linalg.norm(whole.template, axis=1, keepdims=True)
+    middle = way[whole.faces].mean(axis=1)
+    slit = (middle[:, 2] > 0) & ((middle[:, 0] / 0.3) ** 2 + (middle[:, 1] / 0.05) ** 2 < 1)
+    used, numbered = np.unique(whole.faces[~slit & (middle[:, 2] > -0.6)], return_inverse=True)
+    template = Topology(whole.template[used], numbered.reshape(-1, 3))
+    x, y, z = way[used].T
+    near = np.exp(-((x / 0.3) ** 4) - (y / 0.25) ** 2) * (z > 0)
+    parted = (near * np.sign(y))[:, None] * [0.0, 1.0, 0.0]
+    prior = ShapePrior(mean=template.template + 4.0 * parted, basis=parted[None], deviations=np.array([0.2]))
+    rim = np.flatnonzero(template.is_border & (np.abs(x) < 0.15))
+
+    def apart(points):
+        return points[rim[y[rim] > 0], 1].mean() - points[rim[y[rim] < 0], 1].mean()
+
+    gaps = {}
+    for rims in ("none", "openings"):
+        found = register(template, surface(whole), RegistrationConfig(rims=rims), starts=HERE, prior=prior)
+        gaps[rims] = apart(found.vertices) - apart(template.template)
+    assert gaps["none"] > 1.2
+    assert abs(gaps["openings"]) < 1.0

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.bitten_rims import without_bites
 from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
+from meshdisent.mesh.hidden import faces_itself
 from meshdisent.mesh.rims import PULL_MM2, Rims, stray_mm
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
@@ -199,3 +200,41 @@ def test_what_long_waves_bring_onto_a_line_does_not_stray():
     assert stray_mm(rim, rim) < 1e-9
     assert stray_mm(rim, waved) < 2.0
     assert stray_mm(rim, plain) > 3.0
+
+
+def test_a_scan_that_is_closed_over_a_mouth_keeps_its_lips_as_far_apart_as_they_were():
+    template, scan = sheet([(60.0, 60.0, 24.0, 4.0)], 80, 1.5), sheet([], 80, 1.5)
+    rim = min(closed_borders(template.faces), key=len)
+    rims = Rims(template, TargetSurface.of_mesh(scan.template, scan.faces), HERE)
+    assert rims.count == 0
+    assert [set(loop) for loop in rims.closed] == [set(rim)]
+    parted = template.template.copy()
+    parted[rim] += np.where(parted[rim, 1] > 60, 3.0, -3.0)[:, None] * [0.0, 1.0, 0.0] + [0.0, 1.0, 0.0]
+    assert rims.pulls(parted, HERE) is None
+    pulls = rims.ties(parted, HERE)
+    assert set(np.flatnonzero(pulls.weights)) == set(rim)
+    straight = rim[np.abs(template.template[rim, 0] - 60) < 15]
+    np.testing.assert_allclose(pulls.points[straight, 1], template.template[straight, 1] + 1.0, atol=0.8)
+
+
+def test_a_mouth_that_is_open_on_the_scan_is_not_closed():
+    template, wide = sheet([(60.0, 60.0, 12.0, 3.0)], 80, 1.5), sheet([(60.0, 60.0, 50.0, 45.0)], 80, 1.5)
+    rims = Rims(template, TargetSurface.of_mesh(wide.template, wide.faces), HERE)
+    assert len(rims.closed) == 1
+    assert rims.ties(template.template, HERE) is None
+
+
+def test_the_inner_sides_of_lips_see_each_other():
+    grid = sheet([(60.0, 60.0, 24.0, 3.0)], 80, 1.5)
+    lips = grid.template.copy()
+    # Lips that turn inwards: near the slit the sheet bends back, so that both sides face each other.
+    depth = np.clip(8.0 - np.abs(lips[:, 1] - 60), 0.0, None) * (np.abs(lips[:, 0] - 60) < 20)
+    lips[:, 2] -= 3.0 * depth
+    template = Topology(lips, grid.faces)
+    rim = min(closed_borders(grid.faces), key=len)
+    is_hidden = faces_itself(template, [rim])
+    assert is_hidden[rim].all()
+    inside = (np.abs(grid.template[:, 1] - 60) < 6) & (np.abs(grid.template[:, 0] - 60) < 15)
+    assert is_hidden[inside].mean() > 0.9
+    assert not is_hidden[np.abs(grid.template[:, 1] - 60) > 10].any()
+    assert not faces_itself(template, []).any()
