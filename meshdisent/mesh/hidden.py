@@ -15,6 +15,7 @@ from meshdisent.mesh.topology import Topology
 
 _AROUND_MM, _ACROSS_MM = 20.0, 12.0  # from the rim; to what a vertex looks at
 _AHEAD, _OPPOSITE = 0.7, -0.5  # cosines: of what lies before a vertex, and between both normals
+_MOST = 1000  # vertices at a time
 
 
 def faces_itself(topology: Topology, rims: Sequence[Int[np.ndarray, " rim"]]) -> Bool[np.ndarray, " vertex"]:
@@ -24,10 +25,12 @@ def faces_itself(topology: Topology, rims: Sequence[Int[np.ndarray, " rim"]]) ->
     for rim in rims:
         apart = cKDTree(points[rim]).query(points, distance_upper_bound=_AROUND_MM)[0]
         near = np.flatnonzero(apart < _AROUND_MM)
-        gap = points[near][None] - points[near][:, None]
-        distance = np.linalg.norm(gap, axis=2)
-        ahead = np.einsum("pqd,pd->pq", gap, normals[near]) > _AHEAD * distance
-        is_faced = ahead & (distance > 0) & (distance < _ACROSS_MM) & (normals[near] @ normals[near].T < _OPPOSITE)
-        is_hidden[near] |= is_faced.any(axis=1)
+        others = near[:: 1 + len(near) // _MOST]
+        for rows in np.array_split(near, 1 + len(near) // _MOST):
+            gap = points[others] - points[rows][:, None]
+            distance = np.linalg.norm(gap, axis=2)
+            ahead = np.einsum("pqd,pd->pq", gap, normals[rows]) > _AHEAD * distance
+            is_opposite = normals[rows] @ normals[others].T < _OPPOSITE
+            is_hidden[rows] |= (ahead & is_opposite & (distance > 0) & (distance < _ACROSS_MM)).any(axis=1)
         is_hidden[rim] = True
     return is_hidden
