@@ -253,6 +253,8 @@ def _left_of(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "point 3"]
     """A line, and what is left of it without bites if it is much longer than the rim."""
     own = smoothed_by(rim, _SMOOTH_MM)
     is_bitten = _BITTEN[0] < length_of(line) / length_of(own) < _BITTEN[1]
+    is_bitten &= bool((line.min(axis=0) - own.max(axis=0) < _APART_MM).all())
+    is_bitten &= bool((own.min(axis=0) - line.max(axis=0) < _APART_MM).all())
     return [_whole(line), *(without_bites(own, line, _LENGTHS) if is_bitten else [])]
 
 
