@@ -228,7 +228,8 @@ class _Fit:
         self.stages: list[Stage] = []
         self.is_even = False
         self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims], rest)
-        self.is_hidden = faces_itself(topology, [] if self.rims is None else self.rims.closed)
+        closed = [] if self.rims is None else self.rims.covered(self.shape, motion)
+        self.is_hidden = faces_itself(topology, closed)
 
     def within(self, prior: ShapePrior) -> None:
         """Fit the shape inside a linear model, less noise in each stage."""

@@ -56,7 +56,7 @@ class FitLimits:
     most_turned : Share of the seen surface of the template whose normal has turned by more than 60 degrees.
     most_unlikely : Standard deviations from the mean of the prior, if there is one
         (:meth:`~meshdisent.mesh.plane_fit.ShapePrior.unlikeliness`). A model of many directions can be bent to
-        a torso; a hundred faces with strong expressions are at 0.6 to 2.0, a torso is at 2.4, the back of a head at 2.7.
+        a torso; of 76 faces one is at 2.0 and the others are below, a torso is at 2.4, the back of a head at 2.7.
     """
 
     fewest_seen: float = 0.12

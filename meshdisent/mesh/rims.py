@@ -107,6 +107,7 @@ class Rims:
             along = np.concatenate([directions(line, _AHEAD) for line in dense])
             ends = np.concatenate(dense)
             self._ends = ends, along, cKDTree(np.hstack([ends, _TURN_MM * motion.scale * along]))
+            self._border = cKDTree(ends)
         for loop in inner:
             rim = topology.template[loop]
             found = _partner(rim, [left for line in lines for left in _left_of(rim, line)], _LENGTHS)
@@ -165,17 +166,26 @@ class Rims:
         back = motion.inverse()
         return Slides(rows, back.apply(points), ways @ back.rotation, PULL_MM2)
 
-    def ties(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
-        """Rims over which the scan has a surface, as a closed mouth has: both sides stay as far apart as they were."""
-        points, weights = shape.copy(), np.zeros(len(shape))
+    def covered(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> list[Int[np.ndarray, " rim"]]:
+        """Rims over which the scan has a surface and no border, as it has over a closed mouth."""
+        found = []
         for rim in self.closed:
-            across = rim[_across(self._rest[rim])]
-            middle = (shape[rim] + shape[across]) / 2
-            over = self._target.match(motion.apply(middle), np.zeros_like(middle))
+            middle = motion.apply((shape[rim] + shape[rim[_across(self._rest[rim])]]) / 2)
+            over = self._target.match(middle, np.zeros_like(middle))
             is_over = ~over.is_beyond & (over.distance < _OVER_MM * motion.scale)
+            if self._ends is not None:  # a mouth that was not found, but is open
+                is_over &= self._border.query(middle)[0] > _OVER_MM * motion.scale
             if is_over.mean() > _OVER:
-                points[rim] = middle + (self._rest[rim] - self._rest[across]) / 2
-                weights[rim] = PULL_MM2
+                found.append(rim)
+        return found
+
+    def ties(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
+        """Both sides of covered rims as far apart as they were, in the frame of the template; None without."""
+        points, weights = shape.copy(), np.zeros(len(shape))
+        for rim in self.covered(shape, motion):
+            across = rim[_across(self._rest[rim])]
+            points[rim] = (shape[rim] + shape[across] + self._rest[rim] - self._rest[across]) / 2
+            weights[rim] = PULL_MM2
         return Pulls(points, weights) if weights.any() else None
 
     def _is_outer(self, apart: np.ndarray, motion: Similarity) -> bool:

@@ -224,6 +224,14 @@ def test_a_mouth_that_is_open_on_the_scan_is_not_closed():
     assert rims.ties(template.template, HERE) is None
 
 
+def test_a_mouth_that_is_open_but_was_not_found_is_not_closed():
+    template = sheet([(60.0, 60.0, 24.0, 4.0)], 80, 1.5)
+    several = sheet([(41.0, 60.0, 7.0, 5.0), (60.0, 60.0, 7.0, 5.0), (79.0, 60.0, 7.0, 5.0)], 80, 1.5)
+    rims = Rims(template, TargetSurface.of_mesh(several.template, several.faces), HERE)
+    assert len(rims.closed) == 1
+    assert rims.ties(template.template, HERE) is None
+
+
 def test_the_inner_sides_of_lips_see_each_other():
     grid = sheet([(60.0, 60.0, 24.0, 3.0)], 80, 1.5)
     lips = grid.template.copy()
