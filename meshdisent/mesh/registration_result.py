@@ -56,7 +56,7 @@ class FitLimits:
     most_turned : Share of the seen surface of the template whose normal has turned by more than 60 degrees.
     most_unlikely : Standard deviations from the mean of the prior, if there is one
         (:meth:`~meshdisent.mesh.plane_fit.ShapePrior.unlikeliness`). A model of many directions can be bent to
-        a torso; of 76 faces one is at 2.0 and the others are below, a torso is at 2.4, the back of a head at 2.7.
+        a torso; of 76 faces one is at 2.0 and the others are below, a torso is at 2.2, the back of a head at 2.6.
     """
 
     fewest_seen: float = 0.12
@@ -65,7 +65,7 @@ class FitLimits:
     most_stiff_mm: float = 5.0
     most_median_mm: float = 1.5
     most_turned: float = 0.06
-    most_unlikely: float = 2.2
+    most_unlikely: float = 2.1
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
