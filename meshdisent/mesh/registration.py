@@ -44,7 +44,7 @@ from meshdisent.mesh.registration_result import (
 )
 from meshdisent.mesh.rims import Rims
 from meshdisent.mesh.target_surface import TargetSurface
-from meshdisent.mesh.thin_plate import HOLD_MM, Pulls, ThinPlate
+from meshdisent.mesh.thin_plate import HOLD_MM, Pulls, ThinPlate, across, joined
 from meshdisent.mesh.topology import Topology
 
 _PATCH_MM2 = 25.0  # of surface that counts as one independent measurement beside the prior
@@ -196,16 +196,6 @@ def _check(topology: Topology, landmarks: Landmarks | None, prior: ShapePrior | 
         )
 
 
-def _both(first: Pulls | None, second: Pulls | None) -> Pulls | None:
-    """The pulls of both; where both pull, the second alone does."""
-    if first is None or second is None:
-        return first or second
-    is_second = second.weights > 0
-    return Pulls(
-        np.where(is_second[:, None], second.points, first.points), np.where(is_second, second.weights, first.weights)
-    )
-
-
 class _Fit:
     """The template on its way: a shape in its own frame, and the motion to the target."""
 
@@ -354,13 +344,13 @@ class _Fit:
             return self._with_named()
         ties = self.rims.ties(self.shape, self.motion)
         if not self.is_even:
-            return self._with_named(_both(ties, self.rims.pulls(self.shape, self.motion)))
+            return self._with_named(joined(ties, self.rims.pulls(self.shape, self.motion)))
         # What has slid along a rim stays there.
         slides = self.rims.slides(self.shape, self.motion)
         points, weights = self.shape.copy(), np.zeros(len(self.shape))
         if slides is not None:
             points[slides.rows], weights[slides.rows] = slides.points, slides.weight_mm2
-        return self._with_named(_both(ties, Pulls(points, weights)))
+        return self._with_named(joined(ties, Pulls(points, weights)))
 
     def _with_named(self, pulls: Pulls | None = None) -> Pulls | None:
         """Pulls of the landmarks, besides those given."""
@@ -374,15 +364,7 @@ class _Fit:
     def _with_ties(self, planes: Planes) -> Planes:
         """What is closed on the scan counts across: a likely face would else part its lips."""
         ties = None if self.rims is None else self.rims.ties(self.shape, self.motion)
-        if ties is None:
-            return planes
-        rows = np.flatnonzero(ties.weights)
-        across = ties.points[rows] - self.shape[rows]
-        length = np.linalg.norm(across, axis=1)
-        rows, across = rows[length > 0], (across / np.maximum(length, 1e-12)[:, None])[length > 0]
-        planes.points[rows], planes.normals[rows] = ties.points[rows], across
-        planes.weights[rows] = ties.weights[rows] / np.maximum(self.plate.areas[rows], 1e-12)
-        return planes
+        return planes if ties is None else across(planes, ties, self.shape, self.plate.areas)
 
     def _with_landmarks(self, planes: Planes) -> Planes:
         """A landmark is a match of its own vertex, whatever is nearest."""

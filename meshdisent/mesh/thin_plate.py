@@ -52,6 +52,28 @@ class Pulls(NamedTuple):
     weights: Float[np.ndarray, " vertex"]
 
 
+def joined(first: Pulls | None, second: Pulls | None) -> Pulls | None:
+    """The pulls of both; where both pull, the second alone does."""
+    if first is None or second is None:
+        return first or second
+    is_second = second.weights > 0
+    return Pulls(
+        np.where(is_second[:, None], second.points, first.points), np.where(is_second, second.weights, first.weights)
+    )
+
+
+def across(
+    planes: Planes, pulls: Pulls, shape: Float[np.ndarray, "vertex 3"], areas: Float[np.ndarray, " vertex"]
+) -> Planes:
+    """Matches in which what is pulled goes to planes across the way to its place, whatever was nearest."""
+    way = pulls.points - shape
+    length = np.linalg.norm(way, axis=1)
+    rows = np.flatnonzero((pulls.weights > 0) & (length > 0))
+    planes.points[rows], planes.normals[rows] = pulls.points[rows], way[rows] / length[rows, None]
+    planes.weights[rows] = pulls.weights[rows] / np.maximum(areas[rows], 1e-12)
+    return planes
+
+
 class _System(NamedTuple):
     """Normal equations: what data and bending do to a displacement, nearly the inverse of both, and the right side."""
 
