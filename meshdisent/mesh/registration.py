@@ -26,7 +26,6 @@ import numpy as np
 from meshdisent.errors import DataError, RecipeError
 from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.even_strain import EvenStrain
-from meshdisent.mesh.hidden import faces_itself
 from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.normals import vertex_normals
 from meshdisent.mesh.plane_fit import Planes, ShapePrior, shape_step
@@ -218,8 +217,6 @@ class _Fit:
         self.stages: list[Stage] = []
         self.is_even = False
         self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims], rest)
-        closed = [] if self.rims is None else self.rims.covered(self.shape, motion)
-        self.is_hidden = faces_itself(topology, closed)
 
     def within(self, prior: ShapePrior) -> None:
         """Fit the shape inside a linear model, less noise in each stage."""
@@ -326,7 +323,7 @@ class _Fit:
         points, planes = back.apply(matches.points), matches.normals @ back.rotation
         is_good = ~matches.is_beyond & (matches.agreement > config.least_agreement)
         distance = matches.distance / motion.scale
-        is_good &= (distance <= self.gate) & ~self.is_hidden
+        is_good &= distance <= self.gate
         if not is_good.any():
             nothing = Stage(name="matching", length_mm=self.gate, median_mm=np.inf, matched=0.0, vertices=placed)
             check_stiff(nothing, config.limits)

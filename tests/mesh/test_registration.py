@@ -394,9 +394,11 @@ def test_lips_that_are_parted_in_a_likely_face_close_on_a_scan_that_is_closed(sh
     def apart(points):
         return points[rim[y[rim] > 0], 1].mean() - points[rim[y[rim] < 0], 1].mean()
 
-    gaps = {}
+    gaps, likely = {}, {}
     for rims in ("none", "openings"):
         found = register(template, surface(whole), RegistrationConfig(rims=rims), starts=HERE, prior=prior)
         gaps[rims] = apart(found.vertices) - apart(template.template)
+        likely[rims] = apart([stage for stage in found.stages if stage.name == "prior"][-1].vertices)
     assert gaps["none"] > 1.2
     assert abs(gaps["openings"]) < 1.0
+    assert likely["openings"] < likely["none"] - 0.1  # the likely face closes them as far as it can

@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.bitten_rims import without_bites
 from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
-from meshdisent.mesh.hidden import faces_itself
 from meshdisent.mesh.rims import PULL_MM2, Rims, stray_mm
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
@@ -230,19 +229,3 @@ def test_a_mouth_that_is_open_but_was_not_found_is_not_closed():
     rims = Rims(template, TargetSurface.of_mesh(several.template, several.faces), HERE)
     assert len(rims.closed) == 1
     assert rims.ties(template.template, HERE) is None
-
-
-def test_the_inner_sides_of_lips_see_each_other():
-    grid = sheet([(60.0, 60.0, 24.0, 3.0)], 80, 1.5)
-    lips = grid.template.copy()
-    # Lips that turn inwards: near the slit the sheet bends back, so that both sides face each other.
-    depth = np.clip(8.0 - np.abs(lips[:, 1] - 60), 0.0, None) * (np.abs(lips[:, 0] - 60) < 20)
-    lips[:, 2] -= 3.0 * depth
-    template = Topology(lips, grid.faces)
-    rim = min(closed_borders(grid.faces), key=len)
-    is_hidden = faces_itself(template, [rim])
-    assert is_hidden[rim].all()
-    inside = (np.abs(grid.template[:, 1] - 60) < 6) & (np.abs(grid.template[:, 0] - 60) < 15)
-    assert is_hidden[inside].mean() > 0.9
-    assert not is_hidden[np.abs(grid.template[:, 1] - 60) > 10].any()
-    assert not faces_itself(template, []).any()
