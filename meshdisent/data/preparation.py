@@ -41,7 +41,7 @@ from meshdisent.mesh.alignment import align as align_points
 Alignment = Literal["none", "rigid", "similarity", "neutral-first"]
 #: Applies a function to tasks, somewhere, and gives the results in the order of the tasks.
 Spread = Callable[[Callable[[list[ScanRecord]], ReadBatch], list[list[ScanRecord]]], Iterator[ReadBatch]]
-_SCANS_PER_WORKER = 500  # a new process takes about a second to start
+_SCANS_PER_WORKER = 200  # a new process takes two seconds to start
 _BATCH, _LARGEST_BATCH = 16, 64  # scans that one worker reads at a time; a batch ends with a subject where it can
 
 

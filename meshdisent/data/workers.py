@@ -16,16 +16,19 @@ from meshdisent.errors import MeshdisentError, UsageError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _WAITING_PER_WORKER = 3  # results are as large as scans: a few wait, not all
+_AHEAD_PER_WORKER = 2  # tasks that a process has: one at work, one to go on with
 
 
 def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], worker_count: int) -> Iterator[Result]:
-    """Yield ``function(task)`` for each task in order; with one worker in this process, else in new ones.
+    """Yield ``function(task)`` for each task in order.
+
+    This process is one of the workers: until the others have started, which takes seconds, it works alone.
 
     Parameters
     ----------
     function : Can be pickled, as a function at the top of a module or a ``functools.partial`` of one.
     tasks : Can be pickled.
-    worker_count : How many processes.
+    worker_count : How many processes, with this one.
 
     Raises
     ------
@@ -35,20 +38,27 @@ def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], work
         yield from map(function, tasks)
         return
     # New interpreters ("spawn"): forking a process that has threads, as torch and BLAS have, may hang.
-    pool = ProcessPoolExecutor(
-        worker_count,
-        multiprocessing.get_context("spawn"),
-    )
+    others = worker_count - 1
+    pool = ProcessPoolExecutor(others, multiprocessing.get_context("spawn"))
     waiting: deque[Future[Result]] = deque()
     remaining = iter(tasks)
     try:
         with _ctrl_c_kept_from_children():
-            for task in itertools.islice(remaining, worker_count * _WAITING_PER_WORKER):
-                waiting.append(pool.submit(function, task))
+            started = pool.submit(_is_started, function)
+        while True:
+            while waiting and (waiting[0].done() or len(waiting) > _WAITING_PER_WORKER * worker_count):
+                yield waiting.popleft().result()
+            if started.done():
+                started.result()
+                running = sum(not future.done() for future in waiting)
+                for task in itertools.islice(remaining, _AHEAD_PER_WORKER * others - running):
+                    waiting.append(pool.submit(function, task))
+            own = list(itertools.islice(remaining, 1))
+            if not own:
+                break
+            waiting.append(_done_here(function, own[0]))
         while waiting:
             yield waiting.popleft().result()
-            for task in itertools.islice(remaining, 1):
-                waiting.append(pool.submit(function, task))
     except BrokenProcessPool as error:
         raise MeshdisentError(
             f"One of {worker_count} worker processes was killed; wanted it to finish. The memory may have run out: "
@@ -56,6 +66,21 @@ def map_in_order(function: Callable[[Task], Result], tasks: Iterable[Task], work
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_started(function: Callable) -> bool:
+    """What a new process is asked first: by now it has loaded what the function needs."""
+    return callable(function)
+
+
+def _done_here(function: Callable[[Task], Result], task: Task) -> Future[Result]:
+    """The result, or the error for its turn."""
+    future: Future[Result] = Future()
+    try:
+        future.set_result(function(task))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def core_count() -> int:

@@ -44,12 +44,21 @@ _FARTHEST_MM, _HALVINGS = 5.0, 4
 
 
 class Slides(NamedTuple):
-    """Vertices that belong on lines: the nearest points, and the directions along which nothing holds."""
+    """Vertices that belong on lines: points of those, their directions there, and how firmly they hold along them."""
 
     rows: Int[np.ndarray, " rim"]
     points: Float[np.ndarray, "rim 3"]
     along: Float[np.ndarray, "rim 3"]
     weight_mm2: float
+    grip: Float[np.ndarray, " rim"] | float = 0.0  # of the weight across
+
+    def pulls(self, shape: Float[np.ndarray, "vertex 3"]) -> Pulls:
+        """What brings the vertices of a shape back to their lines: what has slid along them stays there."""
+        points, weights = shape.copy(), np.zeros(len(shape))
+        gap = self.points - shape[self.rows]
+        points[self.rows] += gap - (gap * self.along).sum(axis=1, keepdims=True) * self.along
+        weights[self.rows] = self.weight_mm2
+        return Pulls(points, weights)
 
 
 class EvenStrain:
@@ -129,7 +138,8 @@ class EvenStrain:
         )
         toward = np.einsum("vij,vj->vi", blocks, planes.points - shape)
         if slides is not None:
-            across = slides.weight_mm2 * (np.eye(3) - slides.along[:, :, None] * slides.along[:, None])
+            loose = (1 - np.broadcast_to(slides.grip, len(slides.rows)))[:, None, None]
+            across = slides.weight_mm2 * (np.eye(3) - loose * slides.along[:, :, None] * slides.along[:, None])
             blocks[slides.rows] += across
             toward[slides.rows] += np.einsum("vij,vj->vi", across, slides.points - shape[slides.rows])
         if pulls is not None:

@@ -6,7 +6,7 @@ r"""Non-rigid registration: the template of a topology is brought onto a surface
    upon it (:mod:`~meshdisent.mesh.thin_plate`).
 3. From there it bends freely, stiff at first and softer in each stage (:mod:`~meshdisent.mesh.thin_plate`, with the
    equation), as in the optimal-step registration of Amberg et al. (2007).
-4. Without a prior, and where rims hold it, it then slides along the surface until it is strained as evenly as can be
+4. Without a prior, and where rims hold it, it slides along the surface until it is strained as evenly as can be
    (:mod:`~meshdisent.mesh.even_strain`): nothing else says how far it slides.
 
 Each stage bends what the one before has left, so that a jaw may turn far, which a bending energy of the whole way
@@ -69,7 +69,8 @@ class RegistrationConfig:
     noises_mm : Noise of each stage with a prior: how far the shape may be from the target for the sake of probability.
     lengths_beside_prior_mm : Stiffness of each stage in which a prior and bending share what is left.
     mode_mm4 : What one squared standard deviation of the prior costs there: squared mm on so many mm^2 of surface.
-    lengths_after_prior_mm : As ``lengths_mm``, when a prior has been fitted before, or the way was made even.
+    lengths_after_prior_mm, lengths_after_evening_mm : As ``lengths_mm``, when a prior has been fitted before, or the
+        way was made even.
     evenings : Without a prior, and where rims are looked for: stiffness of each stage after ``lengths_mm`` in which the
         template slides until its strain is even (:mod:`~meshdisent.mesh.even_strain`).
     rounds : Matches and solutions a stage.
@@ -91,6 +92,7 @@ class RegistrationConfig:
     lengths_beside_prior_mm: tuple[float, ...] = (6.0,)
     mode_mm4: float = 5.0
     lengths_after_prior_mm: tuple[float, ...] = (2.5,)
+    lengths_after_evening_mm: tuple[float, ...] = (2.5, 2.5)
     evenings: tuple[float, ...] = (1.0,)
     rounds: int = 4
     point_weight: float = 0.005
@@ -102,8 +104,9 @@ class RegistrationConfig:
     limits: FitLimits = field(default_factory=FitLimits)
 
     def __post_init__(self) -> None:
-        for name in ("lengths_mm", "noises_mm", "lengths_beside_prior_mm", "lengths_after_prior_mm", "evenings"):
-            values = getattr(self, name)
+        for name, values in vars(self).items():
+            if not isinstance(values, tuple):
+                continue
             is_missing = not values and name == "noises_mm"
             if is_missing or min(values, default=1.0) <= 0 or list(values) != sorted(values, reverse=True):
                 raise RecipeError(f"{name} of a registration is {values}; wanted lengths above 0 that only decrease.")
@@ -169,12 +172,12 @@ def register(
     try:
         if prior is not None:
             fit.within(prior)
+            fit.bend(config.lengths_after_prior_mm)
         else:
             fit.open()
             fit.bend(config.lengths_mm)
             fit.even()
-        if prior is not None or fit.is_even:
-            fit.bend(config.lengths_after_prior_mm)
+            fit.bend(config.lengths_after_evening_mm if fit.is_even else ())
         fit.settle()
         return fit.result()
     except RegistrationRefused as refused:
@@ -216,7 +219,9 @@ class _Fit:
         self.gate = _GATES_MM[1]
         self.stages: list[Stage] = []
         self.is_even = False
-        self.rims = None if config.rims == "none" else Rims(topology, target, motion, _OUTER[config.rims], rest)
+        self.rest = rest
+        self.rims: Rims | None = None
+        self._find_rims()
 
     def within(self, prior: ShapePrior) -> None:
         """Fit the shape inside a linear model, less noise in each stage."""
@@ -245,9 +250,13 @@ class _Fit:
         self.prior = prior
 
     def open(self) -> None:
-        """Bend the template to the rims alone: a mouth that is open is too far from one that is not."""
+        """Lay and bend the template to the rims alone: a mouth that is open is too far from one that is not."""
         if self.rims is None or not self.rims.count:
             return
+        posed = self.rims.pose(self.shape, self.config.with_scale) if self.landmarks is None else None
+        if posed is not None:
+            self.motion = posed
+            self._find_rims()
         nothing = Planes(self.shape, np.zeros_like(self.shape), np.zeros(len(self.shape)), 0.0)
         for _ in range(_RIM_ROUNDS):
             still = np.zeros_like(self.shape)
@@ -314,6 +323,11 @@ class _Fit:
         is_on = ~matches.is_beyond & (matches.agreement > self.config.least_agreement)
         return float((is_on & (along <= self.config.seen_mm * self.motion.scale)).mean())
 
+    def _find_rims(self) -> None:
+        if self.config.rims != "none":
+            outer = _OUTER[self.config.rims]
+            self.rims = Rims(self.topology, self.target, self.motion, outer, self.rest)
+
     def _planes(self) -> Planes:
         """Where each vertex should go, in the template's frame, with weights from 0 to 1."""
         config, motion, back = self.config, self.motion, self.motion.inverse()
@@ -342,12 +356,8 @@ class _Fit:
         ties = self.rims.ties(self.shape, self.motion)
         if not self.is_even:
             return self._with_named(joined(ties, self.rims.pulls(self.shape, self.motion)))
-        # What has slid along a rim stays there.
         slides = self.rims.slides(self.shape, self.motion)
-        points, weights = self.shape.copy(), np.zeros(len(self.shape))
-        if slides is not None:
-            points[slides.rows], weights[slides.rows] = slides.points, slides.weight_mm2
-        return self._with_named(joined(ties, Pulls(points, weights)))
+        return self._with_named(joined(ties, None if slides is None else slides.pulls(self.shape)))
 
     def _with_named(self, pulls: Pulls | None = None) -> Pulls | None:
         """Pulls of the landmarks, besides those given."""

@@ -4,13 +4,14 @@ Closest points do not find them: an open mouth is one and the same face as a clo
 template is nearest to the upper lip of the scan. Both rims are closed lines, so one is laid along the other as a whole
 (:mod:`~meshdisent.mesh.closed_lines`), without the bites that holes have taken (:mod:`~meshdisent.mesh.bitten_rims`). A
 border of the scan is the rim of an opening if it is like it, as long, within bounds, and lies where it should; holes
-are not.
+are not. On it corners go to corners, and what lies between is stretched evenly
+(:mod:`~meshdisent.mesh.elastic_lines`).
 
-Scans end anywhere. That one was cut along the template's outer rim is seen by its corners: from person to person such
-a line changes by long waves alone. Four to a round leave 1 to 4 mm of 26 raw faces, most below 2.7, and 2.8 to 8 mm
-where a face was cut elsewhere; a strip of 20 mm off the neck alone is not always told (2 to 4 mm, which cost one of
-four faces 0.2 mm). Or the template, bent to what is inside, comes to lie with its outer rim on the end of the scan all
-around. Then the rim holds what slides; else it says nothing.
+Scans end anywhere. That one was cut along the template's outer rim is seen by how the line is stretched between its
+corners: unevenly by 4 to 13 % (the spread) on 26 raw faces, by 15 % and more where they were cut 6 mm further inside,
+and a forehead that was cut off leaves it 11 mm from where a similarity brings it, instead of 3 to 9 (one face: 11).
+Strips of 15 mm off the forehead or 20 mm off the neck alone are not told. Or the template, bent to what is inside,
+comes to lie with its outer rim on the end of the scan all around. Then the rim holds what slides; else it says nothing.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from meshdisent.mesh.alignment import Similarity
+from meshdisent.mesh.alignment import Similarity, align
 from meshdisent.mesh.bitten_rims import Line, without_bites
 from meshdisent.mesh.closed_lines import (
     SAMPLES,
@@ -34,6 +35,7 @@ from meshdisent.mesh.closed_lines import (
     smoothed_by,
     warp,
 )
+from meshdisent.mesh.elastic_lines import laid_along, stretch_of
 from meshdisent.mesh.even_strain import Slides
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.thin_plate import Pulls
@@ -43,6 +45,7 @@ from meshdisent.mesh.topology import Topology
 PULL_MM2 = 20.0
 _SHORTEST_MM, _DENSE_MM = 15.0, 0.7
 _SMOOTH_MM = 2.0  # the noise of a scan makes its rims longer, and turns them
+_GRIP = 0.1  # along a line whose corners are known, of what holds across
 _TURN_MM = 8.0  # how far counts as much as a turn by one radian when rims slide
 _GATE_MM, _SAME_WAY = 6.0, 0.5  # beyond which they do not
 _AHEAD = 3  # of the dense points of a line, for its direction
@@ -56,7 +59,7 @@ _UNLIKE, _BITE, _OFF, _SIZE = 1.2, 0.1, 0.5, 5.0
 #: The outer rim counts if half and nine tenths of it lie so near to the line; of raw faces it was 1 to 3 mm away where
 #: they were cut along it, and where they were cut elsewhere as far as that.
 _NEAR_MM = (3.0, 6.0)
-_WAVES, _LEFT_OUT, _STRAY_MM = 4, 0.06, 2.7  # to a round; of a line, for the bites in it; what waves may leave
+_UNEVEN, _OFF_SIMILAR_MM = 0.14, 10.0  # beyond which it is another line
 _INSET_MM = 10.0
 _SEEN = 0.9
 _BESIDE = 0.15  # of the length of a rim, on each side: what does not lie across
@@ -76,8 +79,7 @@ class Rims:
     topology, target : The template, and the scan with faces; one without has no rims.
     motion : From the template's frame to the scan's.
     outer : Whether the longest rim of the template counts, too: ``always``, for scans that were cut along the same
-        line, ``near``, while it lies on such a line, or ``never``. There a vertex goes to the nearest point of the
-        line, since along it nothing says how far.
+        line, ``near``, while it lies on such a line, or ``never``.
     rest : (V, 3) A face with closed lips, as far as the topology can; the template unless given.
     """
 
@@ -89,9 +91,9 @@ class Rims:
         outer: Literal["never", "near", "always"] = "never",
         rest: Float[np.ndarray, "vertex 3"] | None = None,
     ):
-        self._rows, self._points = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 3))]
+        self._inner: list[_Laid] = []
+        self._outer: tuple[_Laid, cKDTree] | None = None
         self._ends: tuple[np.ndarray, np.ndarray, cKDTree] | None = None
-        self._outer: tuple[np.ndarray, cKDTree] | None = None
         self._is_near_asked = outer == "near"
         self.count = 0
         self.closed: list[np.ndarray] = []
@@ -113,8 +115,7 @@ class Rims:
             rim = topology.template[loop]
             found = _partner(rim, [left for line in lines for left in _left_of(rim, line)], _LENGTHS)
             if found is not None:
-                self._rows.append(loop[found.is_seen])
-                self._points.append(motion.apply(found.points[found.is_seen]))
+                self._inner.append(_Laid.of(loop, rim, found, motion))
                 self.count += 1
             else:
                 self.closed.append(loop)
@@ -123,7 +124,7 @@ class Rims:
         rim = topology.template[longest]
         found = _partner(rim, [_whole(line) for line in lines], _OUTER_LENGTHS)
         if found is not None:
-            self._outer = longest, cKDTree(motion.apply(_dense(found.line)))
+            self._outer = _Laid.of(longest, rim, found, motion), cKDTree(motion.apply(_dense(found.line)))
             self.count += 1
             self._is_near_asked &= not self._is_sure(topology, longest, found.line)
 
@@ -133,14 +134,17 @@ class Rims:
             return None
         points, weights = np.zeros(shape.shape), np.zeros(len(shape))
         back = motion.inverse()
-        rows = np.concatenate(self._rows)
-        points[rows], weights[rows] = back.apply(np.concatenate(self._points)), PULL_MM2
-        if self._outer is not None:
-            rows, line = self._outer
-            apart, nearest = line.query(motion.apply(shape[rows]))
-            if self._is_outer(apart, motion):
-                points[rows], weights[rows] = back.apply(line.data[nearest]), PULL_MM2
+        for laid in self._laid(motion.apply(shape), motion):
+            points[laid.rows], weights[laid.rows] = back.apply(laid.points), PULL_MM2
         return Pulls(points, weights)
+
+    def pose(self, shape: Float[np.ndarray, "vertex 3"], with_scale: bool = False) -> Similarity | None:
+        """The motion that brings the rims of a shape to the scan's; None unless the outer rim is known to be one."""
+        if self._outer is None or self._is_near_asked:
+            return None
+        laid = [*self._inner, self._outer[0]]
+        rows, points = (np.concatenate([way[part] for way in laid]) for part in (0, 1))
+        return align(shape[rows], points, with_scale)
 
     def slides(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Slides | None:
         """The nearest points of borders of the scan that run the same way, in the frame of the template; None without.
@@ -151,21 +155,28 @@ class Rims:
         if self._ends is None:
             return None
         line, along, tree = self._ends
-        placed, found = motion.apply(shape), []
-        for loop in self._loops:
-            own = directions(placed[loop], 1)
-            nearest = tree.query(np.hstack([placed[loop], _TURN_MM * motion.scale * own]))[1]
-            apart = np.linalg.norm(line[nearest] - placed[loop], axis=1) / motion.scale
-            is_near = (apart < _GATE_MM) & ((along[nearest] * own).sum(axis=1) > _SAME_WAY)
-            is_off = self._outer is None or (self._is_near_asked and np.median(apart) > _NEAR_MM[0])
-            if loop is self._loops[0] and is_off:
-                continue
-            found.append((loop[is_near], line[nearest][is_near], along[nearest][is_near]))
-        if not sum(len(rows) for rows, _, _ in found):
+        placed = motion.apply(shape)
+        loops = self._loops if self._outer_lies(placed, motion) else self._loops[1:]
+        rows = np.concatenate([np.zeros(0, dtype=np.int64), *loops])
+        own = np.concatenate([np.zeros((0, 3)), *(directions(placed[loop], 1) for loop in loops)])
+        nearest = tree.query(np.hstack([placed[rows], _TURN_MM * motion.scale * own]))[1]
+        points, ways, grip = line[nearest], along[nearest], np.zeros(len(rows))
+        apart = np.linalg.norm(points - placed[rows], axis=1)
+        place = np.full(len(shape), -1)
+        place[rows] = np.arange(len(rows))
+        for laid in self._laid(placed, motion):
+            gap = laid.points - placed[laid.rows]
+            across = np.linalg.norm(gap - (gap * laid.along).sum(axis=1, keepdims=True) * laid.along, axis=1)
+            is_used = across < _GATE_MM * motion.scale
+            is_used &= (laid.along * own[place[laid.rows]]).sum(axis=1) > _SAME_WAY
+            at = place[laid.rows[is_used]]
+            points[at], ways[at], grip[at], apart[at] = laid.points[is_used], laid.along[is_used], _GRIP, 0.0
+        is_near = (apart < _GATE_MM * motion.scale) & ((ways * own).sum(axis=1) > _SAME_WAY)
+        if not is_near.any():
             return None
-        rows, points, ways = (np.concatenate(part) for part in zip(*found, strict=True))
         back = motion.inverse()
-        return Slides(rows, back.apply(points), ways @ back.rotation, PULL_MM2)
+        ways = ways[is_near] @ back.rotation
+        return Slides(rows[is_near], back.apply(points[is_near]), ways, PULL_MM2, grip[is_near])
 
     def covered(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> list[Int[np.ndarray, " rim"]]:
         """Rims over which the scan has a surface and no border, as it has over a closed mouth."""
@@ -189,25 +200,45 @@ class Rims:
             weights[rim] = PULL_MM2
         return Pulls(points, weights) if weights.any() else None
 
-    def _is_outer(self, apart: np.ndarray, motion: Similarity) -> bool:
-        """Whether the template's outer rim, so far from the line, lies on it."""
-        limits = motion.scale * np.array(_NEAR_MM)
-        return not self._is_near_asked or bool((np.quantile(apart, [0.5, 0.9]) < limits).all())
+    def _laid(self, placed: np.ndarray, motion: Similarity) -> list["_Laid"]:
+        """Rims whose places are known, the outer one if it lies on its line all around."""
+        is_on = self._outer_lies(placed, motion, all_around=True)
+        return [*self._inner, self._outer[0]] if self._outer is not None and is_on else self._inner
+
+    def _outer_lies(self, placed: np.ndarray, motion: Similarity, all_around: bool = False) -> bool:
+        """Whether the template's outer rim is known to lie on its line, or does."""
+        if self._outer is None or not self._is_near_asked:
+            return self._outer is not None
+        laid, line = self._outer
+        middle, most = np.quantile(line.query(placed[laid.rows])[0], [0.5, 0.9]) / motion.scale
+        return bool(middle < _NEAR_MM[0] and (most < _NEAR_MM[1] or not all_around))
 
     def _is_sure(self, topology: Topology, rim: np.ndarray, line: np.ndarray) -> bool:
-        """Whether long waves bring the outer rim onto the line, and would not bring it onto one further inside."""
-        own = topology.template[rim]
-        if stray_mm(own, line) > _STRAY_MM:
+        """Whether the line is the outer rim by its corners, and one further inside would not be taken for it."""
+        own = smoothed_by(topology.template[rim], _SMOOTH_MM)
+        if not _is_same(own, line):
             return False
         inside = topology.faces[(_way_from(topology, rim) > _INSET_MM)[topology.faces].all(axis=1)]
         inset = max(closed_borders(inside), key=lambda loop: length_of(topology.template[loop]), default=None)
-        return inset is not None and stray_mm(own, topology.template[inset]) > _STRAY_MM
+        return inset is not None and not _is_same(own, smoothed_by(topology.template[inset], _SMOOTH_MM))
+
+
+class _Laid(NamedTuple):
+    """Vertices of a rim that the scan shows, their places on it, and which way the line runs there."""
+
+    rows: Int[np.ndarray, " rim"]
+    points: Float[np.ndarray, "rim 3"]
+    along: Float[np.ndarray, "rim 3"]
+
+    @classmethod
+    def of(cls, loop: np.ndarray, rim: np.ndarray, found: "_Partner", motion: Similarity) -> "_Laid":
+        points = motion.apply(laid_along(smoothed_by(rim, _SMOOTH_MM), found.line))
+        return cls(loop[found.is_seen], points[found.is_seen], directions(points, 1)[found.is_seen])
 
 
 class _Partner(NamedTuple):
-    """Where the points of a rim lie on a line, and which of them the line shows."""
+    """A line that is like a rim, and which points of the rim it shows."""
 
-    points: Float[np.ndarray, "own 3"]
     is_seen: Bool[np.ndarray, " own"]
     line: Float[np.ndarray, "_ 3"]
 
@@ -233,12 +264,11 @@ def _partner(rim: Float[np.ndarray, "own 3"], lines: Sequence[Line], lengths: tu
             unlike += _BITE * line.bites + _SIZE * np.log(length_of(other) / size) ** 2
         if apart < most and pairs.cost < _UNLIKE and unlike < least:
             shown = _between(np.arange(SAMPLES), around, line.is_seen[:, None]) > _SEEN
-            best, least = (along, pairs.onto(shown.astype(np.float64)), line.points), unlike
+            best, least = (pairs.onto(shown.astype(np.float64)), line.points), unlike
     if best is None:
         return None
     samples = np.arange(SAMPLES)
-    is_seen = _between(at, samples, best[1] == 1.0)[:, 0] > _SEEN
-    return _Partner(_between(at, samples, best[0]), is_seen, best[2])
+    return _Partner(_between(at, samples, best[0] == 1.0)[:, 0] > _SEEN, best[1])
 
 
 def _between(at: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -269,17 +299,9 @@ def _left_of(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "point 3"]
     return [_whole(line), *(without_bites(own, line, _LENGTHS) if is_bitten else [])]
 
 
-def stray_mm(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "_ 3"]) -> float:
-    """What is left between a rim and the line it is laid along when long waves have brought it there (RMS, mm)."""
-    own, other = (smoothed(evenly(points, SAMPLES)[0]) for points in (rim, line))
-    way = warp(own, other).onto(other) - own
-    turn = 2 * np.pi * np.arange(1, _WAVES + 1) * np.arange(SAMPLES)[:, None] / SAMPLES
-    waves = np.hstack([np.ones((SAMPLES, 1)), np.cos(turn), np.sin(turn)])
-    kept = np.ones(SAMPLES, dtype=bool)
-    for _ in range(4):
-        left = ((way - waves @ np.linalg.lstsq(waves[kept], way[kept], rcond=None)[0]) ** 2).sum(axis=1)
-        kept = left <= np.quantile(left, 1 - _LEFT_OUT)
-    return float(np.sqrt(left[kept].mean()))
+def _is_same(rim: Float[np.ndarray, "own 3"], line: Float[np.ndarray, "_ 3"]) -> bool:
+    stretch = stretch_of(rim, line)
+    return stretch.uneven < _UNEVEN and stretch.off_mm < _OFF_SIMILAR_MM
 
 
 def _way_from(topology: Topology, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " vertex"]:

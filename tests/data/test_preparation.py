@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -337,9 +338,25 @@ class TestWorkers:
         with pytest.raises(TypeError):
             list(map_in_order(abs, ["x"], 2))
 
+    def test_this_process_works_too_and_does_not_wait_for_the_others_to_start(self):
+        who = list(map_in_order(_process_after_a_moment, range(2000), 2))
+        assert who[0] == os.getpid()
+        assert len(set(who)) == 2
+
     def test_a_killed_worker_is_said_plainly(self):
         with pytest.raises(MeshdisentError, match=r"One of 2 worker processes was killed; .* fewer --workers"):
-            list(map_in_order(os._exit, [9], 2))
+            list(map_in_order(_killed_where_it_is_not_alone, range(2000), 2))
+
+
+def _process_after_a_moment(_):
+    time.sleep(0.002)
+    return os.getpid()
+
+
+def _killed_where_it_is_not_alone(_):
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    time.sleep(0.01)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")

@@ -81,6 +81,20 @@ def test_a_line_holds_across_and_not_along(sheet):
     assert np.abs(shape[:, 1] - sheet.template[:, 1]).max() < 1.0
 
 
+def test_a_line_with_a_grip_holds_along_too(sheet):
+    strain = EvenStrain(sheet)
+    rim = np.flatnonzero(sheet.template[:, 0] == 0)
+    points = sheet.template[rim] + [2.0, 9.0, 0.0]
+    slides = Slides(rim, points, np.tile([0.0, 1.0, 0.0], (len(rim), 1)), 50.0, np.full(len(rim), 0.1))
+    shape = sheet.template
+    for _ in range(30):
+        shape = strain.step(shape, held_on(sheet.template), 0.1, slides)
+    np.testing.assert_allclose((shape - sheet.template)[rim], np.tile([2.0, 9.0, 0.0], (len(rim), 1)), atol=0.1)
+    back = slides.pulls(sheet.template)
+    np.testing.assert_allclose(back.points - sheet.template, np.where(sheet.template[:, :1] == 0, [[2.0, 0, 0]], 0.0))
+    assert set(np.flatnonzero(back.weights)) == set(rim)
+
+
 def test_triangles_without_an_area_and_loose_vertices_stay_finite(sheet):
     vertices = np.concatenate([sheet.template, sheet.template[:1], [[500.0, 0.0, 0.0]]])
     faces = np.concatenate([sheet.faces, [[0, 1, 81]]])

@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.bitten_rims import without_bites
 from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
-from meshdisent.mesh.rims import PULL_MM2, Rims, stray_mm
+from meshdisent.mesh.elastic_lines import stretch_of
+from meshdisent.mesh.rims import PULL_MM2, Rims
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
@@ -69,7 +70,7 @@ def test_a_hole_is_no_opening():
         assert rims.pulls(template.template, HERE) is None
 
 
-def test_the_outer_rim_is_followed_across_but_not_along():
+def test_the_outer_rim_goes_where_its_corners_go():
     template, target = sheet([]), sheet([], shift=4.0)
     surface = TargetSurface.of_mesh(target.template, target.faces)
     assert Rims(template, surface, HERE, outer="never").count == 0
@@ -77,7 +78,7 @@ def test_the_outer_rim_is_followed_across_but_not_along():
     left = np.flatnonzero((template.template[:, 0] == 0) & (np.abs(template.template[:, 1] - 60) < 30))
     top = np.flatnonzero((template.template[:, 1] == 120) & (np.abs(template.template[:, 0] - 60) < 30))
     np.testing.assert_allclose(pulls.points[left], template.template[left] + [4.0, 0, 0], atol=0.4)
-    np.testing.assert_allclose(pulls.points[top], template.template[top], atol=0.4)
+    np.testing.assert_allclose(pulls.points[top], template.template[top] + [4.0, 0, 0], atol=0.4)
 
 
 @pytest.mark.parametrize(("shift", "is_held"), [(2.0, True), (9.0, False)])
@@ -192,13 +193,46 @@ def test_an_outer_rim_with_corners_is_known_from_afar(bays, is_held):
         assert set(np.flatnonzero(pulls.weights)) == set(max(closed_borders(template.faces), key=len))
 
 
-def test_what_long_waves_bring_onto_a_line_does_not_stray():
+def test_a_rim_that_long_waves_have_moved_is_stretched_evenly_and_another_is_not():
     rim = sheet(BAYS).template[max(closed_borders(sheet(BAYS).faces), key=len)]
     waved = rim + 6.0 * np.stack([np.sin(rim[:, 1] / 40), np.cos(rim[:, 0] / 50), rim[:, 0] / 60], axis=1)
     plain = sheet([]).template[max(closed_borders(sheet([]).faces), key=len)]
-    assert stray_mm(rim, rim) < 1e-9
-    assert stray_mm(rim, waved) < 2.0
-    assert stray_mm(rim, plain) > 3.0
+    assert stretch_of(rim, rim).uneven < 0.05
+    assert stretch_of(rim, rim).off_mm < 0.5
+    assert stretch_of(rim, waved).uneven < 0.12
+    assert 1.0 < stretch_of(rim, waved).off_mm < 6.0
+    assert stretch_of(rim, plain).uneven > 0.15
+
+
+def test_rims_say_how_a_scan_lies_if_the_outer_one_is_known():
+    template = sheet([*BAYS, EYE])
+    truth = Similarity(1.0, Rotation.from_euler("xyz", [2, -3, 4], degrees=True).as_matrix(), np.array([3.0, -2, 5]))
+    scan = TargetSurface.of_mesh(truth.apply(template.template), template.faces)
+    found = Rims(template, scan, HERE, outer="near").pose(template.template)
+    assert np.linalg.norm(found.apply(template.template) - truth.apply(template.template), axis=1).max() < 0.5
+    larger = TargetSurface.of_mesh(1.05 * truth.apply(template.template), template.faces)
+    assert Rims(template, larger, HERE, outer="near").pose(template.template, True).scale == pytest.approx(
+        1.05, abs=0.01
+    )
+    plain = sheet([EYE])
+    assert (
+        Rims(plain, TargetSurface.of_mesh(plain.template, plain.faces), HERE, outer="near").pose(plain.template) is None
+    )
+    assert Rims(template, scan, HERE, outer="never").pose(template.template) is None
+
+
+def test_what_slides_along_a_known_rim_is_held_a_little_along_it():
+    template = sheet([*BAYS, EYE])
+    outer = max(closed_borders(template.faces), key=len)
+    scan = TargetSurface.of_mesh(template.template + np.array([4.0, 0.0, 0.0]), template.faces)
+    slides = Rims(template, scan, HERE, outer="near").slides(template.template, HERE)
+    held = np.isin(slides.rows, outer)
+    assert held.sum() > 0.9 * len(outer)
+    assert set(slides.grip) == {0.1}
+    gap = slides.points - template.template[slides.rows]
+    assert np.median(np.linalg.norm(gap - [4.0, 0.0, 0.0], axis=1)) < 0.5
+    alone = Rims(template, scan, HERE, outer="never").slides(template.template, HERE)
+    assert not np.isin(alone.rows, outer).any()
 
 
 def test_a_scan_that_is_closed_over_a_mouth_keeps_its_lips_as_far_apart_as_they_were():
