@@ -1,12 +1,11 @@
 r"""Maps of a template onto a surface whose strain is small, and changes from place to place as little as it can.
 
 The surface says how far a vertex moves along the normal; how far it slides must be guessed. A face that is larger, or
-that smiles, is stretched more here and less there, and changes from one to the other in few places. So among the maps y
-that lie on the surface the one is looked for that minimizes
+that smiles, is stretched more here and less there, without jumps. So among the maps y that lie on the surface the one
+is looked for that minimizes
 
-.. math:: E(y) = \int a |\varepsilon|^2 + g^2 \varphi(|\nabla \varepsilon|^2)
+.. math:: E(y) = \int a |\varepsilon|^2 + g^2 |\nabla \varepsilon|^2
                  + b \left(|\Delta d|^2 + \frac{1}{h^2} |\nabla d|^2\right), \quad
-          \varphi(q) = \frac{2 q}{1 + \sqrt{1 + q / q_0}}, \quad
           \varepsilon = \left( \tfrac12 \log \tfrac{1}{2} \operatorname{tr} C,\;
                  \frac{C_{11} - C_{22}}{\operatorname{tr} C},\; \frac{2 C_{12}}{\operatorname{tr} C} \right),
 
@@ -15,13 +14,11 @@ the first number of the strain is the logarithm of the growth and the others are
 it changes when y is turned, here or as a whole; nor do the isometric and conformal energies of surfaces (Terzopoulos et
 al. 1987; Levy et al. 2002). Those, which have no gradient of the strain, lead away from the truth: five faces that
 began there came to lie 1.7 mm off with an isometric and 1.9 mm with a conformal energy, 1.3 mm with the gradient. It is
-a difference over each edge, in frames along that edge (finite volumes). Its square counts where it is small, and no
-more than itself where it is large (:math:`\varphi`, Charbonnier et al. 1994), since that of true maps goes over four
-decades; to begin with, it is the square. The last term is the thin plate
+a difference over each edge, in frames along that edge (finite volumes). The last term is the thin plate
 (:mod:`~meshdisent.mesh.thin_plate`) of :math:`d = y - x`, with x the template laid onto y: it holds what slides far.
 
-Each step solves the normal equations of Gauss and Newton, with the gradients weighed by what they are, for the
-distance to the matches plus :math:`\lambda E`, and is halved until that falls.
+Each step solves the normal equations of Gauss and Newton for the distance to the matches plus :math:`\lambda E`, and is
+halved until that falls.
 """
 
 from typing import NamedTuple
@@ -37,11 +34,9 @@ from meshdisent.mesh.plane_fit import Planes
 from meshdisent.mesh.thin_plate import Pulls, ThinPlate
 from meshdisent.mesh.topology import Topology
 
-#: a, g^2 and b, where phi is the square, and g^2 and q_0 where it is not. Six development faces without noise, with all
-#: rims given across, are 1.55 mm from the truth by squares; 1.57 with b = 100, 1.65 with 3 or 300, 1.83 without b and
-#: 1.84 with the plate alone. Eighteen with noise, holes and rims as they are found: 1.64 by squares, 1.60 by phi.
-_STRAIN_MM2, _SQUARE_MM4, _PLATE_MM2 = 0.3, 100.0, 30.0
-_GRADIENT_MM4, _SMALL_MM2 = 200.0, 1e-4
+#: a, g^2 and b. Six development faces without noise, with all rims given across, are 1.55 mm from the truth; 1.57 with
+#: b = 100, 1.65 with 3 or 300, 1.83 without b and 1.84 with the plate alone.
+_STRAIN_MM2, _GRADIENT_MM4, _PLATE_MM2 = 0.3, 100.0, 30.0
 _HOLD_MM = 20.0  # h
 _LEAST_AREA = 1e-6  # of the median: triangles without an area have no strain
 _STILL = 1e-4  # of an area: what nothing holds stays
@@ -72,29 +67,24 @@ class EvenStrain:
     Parameters
     ----------
     topology : Its template is where nothing is strained; in mm.
-    is_square : Whether gradients count by their square however large they are, as it is good to begin with: there
-        the minimum is one.
     """
 
-    def __init__(self, topology: Topology, is_square: bool = False):
+    def __init__(self, topology: Topology):
         self._topology = topology
-        self._gradient_mm4, self._small = (_SQUARE_MM4, np.inf) if is_square else (_GRADIENT_MM4, _SMALL_MM2)
         self._plate = ThinPlate(topology, _HOLD_MM)
         area = np.linalg.norm(face_normals(topology.template, topology.faces), axis=1) / 2
         self._faces = topology.faces[area > _LEAST_AREA * np.median(area)]
         self._areas = area[area > _LEAST_AREA * np.median(area)]
         first, second = _frames(topology.template, self._faces)
         self._gradients = _hat_gradients(topology.template, self._faces, first, second)
-        self._jumps, self._ratio, self._around = self._differences(topology, first, second)
+        self._strain_energy = self._quadratic(topology, first, second)
 
     def energy(self, shape: Float[np.ndarray, "vertex 3"]) -> float:
         """E, in mm^4."""
         strain = np.concatenate(self._strain(shape)[0])
         moved = shape - align(self._topology.template, shape).apply(self._topology.template)
         bent = _PLATE_MM2 * float((moved * (self._plate.energy @ moved)).sum())
-        change = self._change(strain)
-        uneven = float(self._around @ (2 * change / (1 + np.sqrt(1 + change / self._small))))
-        return _STRAIN_MM2 * float(np.tile(self._areas, 3) @ strain**2) + self._gradient_mm4 * uneven + bent
+        return float(strain @ (self._strain_energy @ strain)) + bent
 
     def step(
         self,
@@ -120,11 +110,10 @@ class EvenStrain:
         rest = align(self._topology.template, shape).apply(self._topology.template)
         bending = stiffness * _PLATE_MM2 * self._plate.energy
         gradient = toward - (bending @ (shape - rest))
-        strain_energy = self._quadratic(np.concatenate(strain))
-        gradient -= stiffness * (jacobian.T @ (strain_energy @ np.concatenate(strain))).reshape(-1, 3)
+        gradient -= stiffness * (jacobian.T @ (self._strain_energy @ np.concatenate(strain))).reshape(-1, 3)
         count = len(shape)
         blocks = data + _STILL * np.maximum(self._plate.areas, 0.1)[:, None, None] * np.eye(3)
-        matrix = stiffness * (jacobian.T @ (strain_energy @ jacobian)) + sparse.kron(bending, np.eye(3))
+        matrix = stiffness * (jacobian.T @ (self._strain_energy @ jacobian)) + sparse.kron(bending, np.eye(3))
         matrix = matrix + sparse.bsr_array((blocks, np.arange(count), np.arange(count + 1)), shape=matrix.shape)
         order = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
         way = splu(sparse.csc_array(matrix), **order).solve(gradient.ravel()).reshape(-1, 3)
@@ -183,21 +172,8 @@ class EvenStrain:
             (slopes.ravel(), columns, ends), shape=(len(self._faces), 3 * self._topology.vertex_count)
         )
 
-    def _change(self, strain: Float[np.ndarray, " number"]) -> Float[np.ndarray, " edge"]:
-        """Squared gradient of the strain across each edge, 1 / mm^2."""
-        jumps = (self._jumps @ strain).reshape(3, -1)
-        return (jumps**2).sum(axis=0) * self._ratio / self._around
-
-    def _quadratic(self, strain: Float[np.ndarray, " number"]) -> sparse.csr_array:
-        """(3 F, 3 F) What strain costs near this one."""
-        weights = self._gradient_mm4 * self._ratio / np.sqrt(1 + self._change(strain) / self._small)
-        gradients = self._jumps.T @ sparse.diags_array(np.tile(weights, 3)) @ self._jumps
-        return sparse.csr_array(gradients + sparse.diags_array(_STRAIN_MM2 * np.tile(self._areas, 3)))
-
-    def _differences(
-        self, topology: Topology, first: np.ndarray, second: np.ndarray
-    ) -> tuple[sparse.csr_array, Float[np.ndarray, " edge"], Float[np.ndarray, " edge"]]:
-        """Differences of the strain over edges, lengths of edges over the gaps they part, and the area around each."""
+    def _quadratic(self, topology: Topology, first: np.ndarray, second: np.ndarray) -> sparse.csr_array:
+        """(3 F, 3 F) What the strain costs: a of its square and g^2 of its gradient's."""
         face, other, edge = _shared_edges(self._faces, topology.vertex_count)
         ends = topology.template[edge]
         along = ends[:, 1] - ends[:, 0]
@@ -215,8 +191,9 @@ class EvenStrain:
         ]
         growth = difference(np.ones(len(row)), np.ones(len(row)))
         cosine, sine = difference(*np.cos(angles)), difference(*np.sin(angles))
-        jumps = sparse.block_diag([growth, sparse.block_array([[cosine, sine], [-sine, cosine]])])
-        return sparse.csr_array(jumps), ratio, (self._areas[face] + self._areas[other]) / 3
+        jump = sparse.block_diag([growth, sparse.block_array([[cosine, sine], [-sine, cosine]])])
+        weights = sparse.diags_array(_GRADIENT_MM4 * np.tile(ratio, 3))
+        return sparse.csr_array(jump.T @ weights @ jump + sparse.diags_array(_STRAIN_MM2 * np.tile(self._areas, 3)))
 
 
 def _frames(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -80,7 +80,11 @@ class Rims:
     motion : From the template's frame to the scan's.
     outer : Whether the longest rim of the template counts, too: ``always``, for scans that were cut along the same
         line, ``near``, while it lies on such a line, or ``never``.
-    rest : (V, 3) A face with closed lips, as far as the topology can; the template unless given.
+    by_corners : Whether corners go to corners, and what is between is stretched evenly. Beside a prior, which knows
+        better how far along a line a vertex is, openings are laid by time warping alone, and the outer rim goes to the
+        nearest points, while it is near to them (18 faces with the prior of another topology: 0.99 mm, by corners 1.10).
+    rest : (V, 3) A face in the same frame with closed lips, as far as the topology can, and smooth rims, which the
+        mean of a prior that was carried over has not; the template unless given.
     """
 
     def __init__(
@@ -90,7 +94,9 @@ class Rims:
         motion: Similarity,
         outer: Literal["never", "near", "always"] = "never",
         rest: Float[np.ndarray, "vertex 3"] | None = None,
+        by_corners: bool = True,
     ):
+        self._by_corners = by_corners
         self._inner: list[_Laid] = []
         self._outer: tuple[_Laid, cKDTree] | None = None
         self._ends: tuple[np.ndarray, np.ndarray, cKDTree] | None = None
@@ -115,7 +121,7 @@ class Rims:
             rim = topology.template[loop]
             found = _partner(rim, [left for line in lines for left in _left_of(rim, line)], _LENGTHS)
             if found is not None:
-                self._inner.append(_Laid.of(loop, rim, found, motion))
+                self._inner.append(self._lay(loop, found, motion))
                 self.count += 1
             else:
                 self.closed.append(loop)
@@ -124,22 +130,21 @@ class Rims:
         rim = topology.template[longest]
         found = _partner(rim, [_whole(line) for line in lines], _OUTER_LENGTHS)
         if found is not None:
-            self._outer = _Laid.of(longest, rim, found, motion), cKDTree(motion.apply(_dense(found.line)))
+            self._outer = (
+                self._lay(longest, found, motion),
+                cKDTree(motion.apply(_dense(found.line))),
+            )
             self.count += 1
-            self._is_near_asked &= not self._is_sure(topology, longest, found.line)
+            self._is_near_asked &= not (by_corners and self._is_sure(topology, longest, found.line))
 
-    def pulls(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity, outer_along: bool = True) -> Pulls | None:
-        """Where the rims of a shape should go, in the frame of the template; None if there are none.
-
-        Without ``outer_along`` the outer rim goes to the nearest points of its line: a likely face knows better how
-        far along it a vertex is (eighteen faces with a prior: 0.87 mm, by corners 0.93).
-        """
+    def pulls(self, shape: Float[np.ndarray, "vertex 3"], motion: Similarity) -> Pulls | None:
+        """Where the rims of a shape should go, in the frame of the template; None if there are none."""
         if not self.count:
             return None
         points, weights, placed = np.zeros(shape.shape), np.zeros(len(shape)), motion.apply(shape)
         for laid in self._laid(placed, motion):
             places = laid.points
-            if self._outer is not None and laid is self._outer[0] and not outer_along:
+            if self._outer is not None and laid is self._outer[0] and not self._by_corners:
                 line = self._outer[1]
                 places = line.data[line.query(placed[laid.rows])[1]]
             points[laid.rows], weights[laid.rows] = motion.inverse().apply(places), PULL_MM2
@@ -207,6 +212,13 @@ class Rims:
             weights[rim] = PULL_MM2
         return Pulls(points, weights) if weights.any() else None
 
+    def _lay(self, loop: np.ndarray, found: "_Partner", motion: Similarity) -> "_Laid":
+        points = found.points
+        if self._by_corners:
+            points = laid_along(smoothed_by(self._rest[loop], _SMOOTH_MM), found.line)
+        points, shown = motion.apply(points), found.is_seen
+        return _Laid(loop[shown], points[shown], directions(points, 1)[shown])
+
     def _laid(self, placed: np.ndarray, motion: Similarity) -> list["_Laid"]:
         """Rims whose places are known, the outer one if it lies on its line all around."""
         is_on = self._outer_lies(placed, motion, all_around=True)
@@ -222,12 +234,12 @@ class Rims:
 
     def _is_sure(self, topology: Topology, rim: np.ndarray, line: np.ndarray) -> bool:
         """Whether the line is the outer rim by its corners, and one further inside would not be taken for it."""
-        own = smoothed_by(topology.template[rim], _SMOOTH_MM)
+        own = smoothed_by(self._rest[rim], _SMOOTH_MM)
         if not _is_same(own, line):
             return False
         inside = topology.faces[(_way_from(topology, rim) > _INSET_MM)[topology.faces].all(axis=1)]
         inset = max(closed_borders(inside), key=lambda loop: length_of(topology.template[loop]), default=None)
-        return inset is not None and not _is_same(own, smoothed_by(topology.template[inset], _SMOOTH_MM))
+        return inset is not None and not _is_same(own, smoothed_by(self._rest[inset], _SMOOTH_MM))
 
 
 class _Laid(NamedTuple):
@@ -237,15 +249,11 @@ class _Laid(NamedTuple):
     points: Float[np.ndarray, "rim 3"]
     along: Float[np.ndarray, "rim 3"]
 
-    @classmethod
-    def of(cls, loop: np.ndarray, rim: np.ndarray, found: "_Partner", motion: Similarity) -> "_Laid":
-        points = motion.apply(laid_along(smoothed_by(rim, _SMOOTH_MM), found.line))
-        return cls(loop[found.is_seen], points[found.is_seen], directions(points, 1)[found.is_seen])
-
 
 class _Partner(NamedTuple):
-    """A line that is like a rim, and which points of the rim it shows."""
+    """A line that is like a rim, where the points of the rim lie on it by time warping, and which of them it shows."""
 
+    points: Float[np.ndarray, "own 3"]
     is_seen: Bool[np.ndarray, " own"]
     line: Float[np.ndarray, "_ 3"]
 
@@ -271,11 +279,12 @@ def _partner(rim: Float[np.ndarray, "own 3"], lines: Sequence[Line], lengths: tu
             unlike += _BITE * line.bites + _SIZE * np.log(length_of(other) / size) ** 2
         if apart < most and pairs.cost < _UNLIKE and unlike < least:
             shown = _between(np.arange(SAMPLES), around, line.is_seen[:, None]) > _SEEN
-            best, least = (pairs.onto(shown.astype(np.float64)), line.points), unlike
+            best, least = (along, pairs.onto(shown.astype(np.float64)), line.points), unlike
     if best is None:
         return None
     samples = np.arange(SAMPLES)
-    return _Partner(_between(at, samples, best[0] == 1.0)[:, 0] > _SEEN, best[1])
+    is_seen = _between(at, samples, best[1] == 1.0)[:, 0] > _SEEN
+    return _Partner(_between(at, samples, best[0]), is_seen, best[2])
 
 
 def _between(at: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:

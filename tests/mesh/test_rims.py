@@ -79,7 +79,7 @@ def test_the_outer_rim_goes_where_its_corners_go():
     top = np.flatnonzero((template.template[:, 1] == 120) & (np.abs(template.template[:, 0] - 60) < 30))
     np.testing.assert_allclose(pulls.points[left], template.template[left] + [4.0, 0, 0], atol=0.4)
     np.testing.assert_allclose(pulls.points[top], template.template[top] + [4.0, 0, 0], atol=0.4)
-    across = Rims(template, surface, HERE, outer="always").pulls(template.template, HERE, outer_along=False)
+    across = Rims(template, surface, HERE, outer="always", by_corners=False).pulls(template.template, HERE)
     np.testing.assert_allclose(across.points[left], template.template[left] + [4.0, 0, 0], atol=0.4)
     np.testing.assert_allclose(across.points[top], template.template[top], atol=0.4)
 
