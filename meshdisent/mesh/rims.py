@@ -82,7 +82,7 @@ class Rims:
         line, ``near``, while it lies on such a line, or ``never``.
     by_corners : Whether corners go to corners, and what is between is stretched evenly. Beside a prior, which knows
         better how far along a line a vertex is, openings are laid by time warping alone, and the outer rim goes to the
-        nearest points, while it is near to them (18 faces with the prior of another topology: 0.99 mm, by corners 1.10).
+        nearest points, while near (18 faces with the prior of another topology: 0.99 mm, by corners 1.10).
     rest : (V, 3) A face in the same frame with closed lips, as far as the topology can, and smooth rims, which the
         mean of a prior that was carried over has not; the template unless given.
     """
