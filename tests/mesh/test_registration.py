@@ -76,7 +76,10 @@ def test_with_rims_the_template_slides_until_it_is_strained_evenly(shapes):
     assert [stage.name for stage in even.stages] == ["bending"] * 5 + ["evening", "bending", "bending"]
     assert (even.stages[5].length_mm, even.stages[6].length_mm) == (1.0, 2.5)
     truth, strain = swollen(template.template), EvenStrain(template)
-    assert strain.energy(even.vertices) < strain.energy(bent.vertices)
+    alone = dataclasses.replace(QUICK, rims="openings", lengths_after_evening_mm=())  # what is softer follows noise
+    slid = register(template, target, alone, starts=HERE)
+    assert [stage.name for stage in slid.stages] == ["bending"] * 5 + ["evening"]
+    assert strain.energy(slid.vertices) < strain.energy(bent.vertices)
     assert off(even, truth).mean() < 1.4
     assert even.residual.mean_mm < 0.1
 
