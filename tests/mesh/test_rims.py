@@ -8,7 +8,7 @@ from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.bitten_rims import without_bites
 from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
 from meshdisent.mesh.elastic_lines import stretch_of
-from meshdisent.mesh.rims import PULL_MM2, Rims
+from meshdisent.mesh.rims import PULL_MM2, Rims, _is_same
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
 
@@ -236,6 +236,25 @@ def test_what_slides_along_a_known_rim_is_held_a_little_along_it():
     assert np.median(np.linalg.norm(gap - [4.0, 0.0, 0.0], axis=1)) < 0.5
     alone = Rims(template, scan, HERE, outer="never").slides(template.template, HERE)
     assert not np.isin(alone.rows, outer).any()
+
+
+def test_nothing_slides_to_a_known_rim_that_is_far_across():
+    template = sheet(BAYS)
+    for away, is_used in ((4.0, True), (9.0, False)):
+        scan = TargetSurface.of_mesh(template.template + np.array([0.0, 0.0, away]), template.faces)
+        slides = Rims(template, scan, HERE, outer="always").slides(template.template, HERE)
+        assert (slides is not None) is is_used
+
+
+def test_an_evenly_stretched_line_that_lies_elsewhere_is_another():
+    rim = 2 * sheet(BAYS).template[max(closed_borders(sheet(BAYS).faces), key=len)]  # as large as a face
+    x, y, _ = rim.T
+    rolled = np.stack([120 + 200 * np.sin((x - 120) / 200), y, 200 * np.cos((x - 120) / 200)], axis=1)
+    rolled += rim.mean(axis=0) - rolled.mean(axis=0)
+    assert stretch_of(rim, rolled).uneven < 0.14
+    assert stretch_of(rim, rolled).off_mm > 10.0
+    assert _is_same(rim, rim + 3.0)
+    assert not _is_same(rim, rolled)
 
 
 def test_a_scan_that_is_closed_over_a_mouth_keeps_its_lips_as_far_apart_as_they_were():
