@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from meshdisent.mesh import registration
 from meshdisent.mesh.alignment import Similarity
 from meshdisent.mesh.bitten_rims import without_bites
 from meshdisent.mesh.closed_lines import closed_borders, evenly, length_of, smoothed, smoothed_by, warp
 from meshdisent.mesh.elastic_lines import stretch_of
+from meshdisent.mesh.landmarks import Landmarks
 from meshdisent.mesh.rims import PULL_MM2, Rims, _is_same
 from meshdisent.mesh.target_surface import TargetSurface
 from meshdisent.mesh.topology import Topology
@@ -222,6 +224,29 @@ def test_rims_say_how_a_scan_lies_if_the_outer_one_is_known():
         Rims(plain, TargetSurface.of_mesh(plain.template, plain.faces), HERE, outer="near").pose(plain.template) is None
     )
     assert Rims(template, scan, HERE, outer="never").pose(template.template) is None
+
+
+def test_a_registration_begins_at_the_pose_of_known_rims_and_looks_for_rims_again_from_there(monkeypatch):
+    looked_from = []
+
+    class Watched(Rims):
+        def __init__(self, topology, target, motion, *rest):
+            looked_from.append(motion)
+            super().__init__(topology, target, motion, *rest)
+
+    monkeypatch.setattr(registration, "Rims", Watched)
+    template = sheet([*BAYS, EYE])
+    truth = Similarity(1.0, Rotation.from_euler("xyz", [2, -3, 4], degrees=True).as_matrix(), np.array([3.0, -2, 5]))
+    scan = TargetSurface.of_mesh(truth.apply(template.template), template.faces)
+    config = registration.RegistrationConfig(rims="auto")
+    fit = registration._Fit(template, scan, config, None, HERE, template.template, False)
+    fit.open()
+    assert np.linalg.norm(fit.motion.apply(template.template) - truth.apply(template.template), axis=1).max() < 0.5
+    assert looked_from == [HERE, fit.motion]
+    named = Landmarks(np.arange(3), truth.apply(template.template[:3]))
+    told = registration._Fit(template, scan, config, named, HERE, template.template, False)
+    told.open()
+    assert told.motion is HERE
 
 
 def test_what_slides_along_a_known_rim_is_held_a_little_along_it():
