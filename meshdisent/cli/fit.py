@@ -100,10 +100,10 @@ def main(arguments: list[str]) -> int:
 
 def _are_photographs(arguments: list[str]) -> bool:
     """Whether what stands behind MODEL is a picture: these have options of their own."""
-    from meshdisent.cli.fit_images import ENDINGS
+    from meshdisent.data.images.layouts.image_tree import EXTENSIONS
 
     first = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
-    return any(Path(word).suffix.lower() in ENDINGS for word in first[1:])
+    return any(Path(word).suffix.lower() in EXTENSIONS for word in first[1:])
 
 
 def _fit_all(given: Arguments, kind: "Kind", model: "MorphableModel") -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from meshdisent.cli.photographs import folder_names, made_of_each
+from meshdisent.data.images.layouts.image_tree import EXTENSIONS
 from meshdisent.errors import DataError, MeshdisentError, UsageError
 from meshdisent.files import refuse_existing, writing_folder
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Likeness below which half of the fits of rendered faces without landmarks were worse than the mean face.
 DOUBTFUL = 0.6
-#: Files that are taken as photographs, by their ending.
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ def _read(given: Arguments) -> tuple[list["Photo"], int]:
 
     def photo_of(path: Path) -> Photo:
         pixels = read_photo(path)
-        mask = None if given.masks is None else read_photo(_beside(given.masks, path, given, ENDINGS))[..., 1] > 127
+        mask = None if given.masks is None else read_photo(_beside(given.masks, path, given, EXTENSIONS))[..., 1] > 127
         photo = Photo(
             pixels=pixels,
             landmarks=_landmarks(path, pixels, given),

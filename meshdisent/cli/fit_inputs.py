@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from meshdisent.cli.template_landmarks import rows_on_template
+from meshdisent.data.images.layouts.image_tree import EXTENSIONS as PHOTOS
 from meshdisent.data.known_faces import find_landmarks
 from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.formats import READERS as MESHES
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from meshdisent.mesh.target_surface import TargetSurface
     from meshdisent.morphable.contract import MorphableModel
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DATASET = re.compile(r"(.+\.(?:h5|hdf5)):(.+)")
 
 Kind = Literal["scan", "landmarks", "image"]
@@ -37,11 +37,11 @@ def kind_of(text: str) -> Kind:
         return "scan"
     if suffix in LANDMARK_FILES:
         return "landmarks"
-    if suffix in IMAGES:
+    if suffix in PHOTOS:
         return "image"
     raise UsageError(
         f"{text} is neither a scan ({', '.join(MESHES)}), nor landmarks ({', '.join(LANDMARK_FILES)}), nor a picture "
-        f"({', '.join(IMAGES)}). Convert it, or correct its extension."
+        f"({', '.join(PHOTOS)}). Convert it, or correct its extension."
     )
 
 

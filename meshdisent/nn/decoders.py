@@ -96,9 +96,9 @@ class RecoupledDecoder(nn.Module):
         self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
     ) -> Float[Tensor, "batch vertex 3"]:
         """How far expressions move faces from rest: the difference is taken before the last layer, which is linear."""
-        unit = self.recoupler.unit_weight()
-        moved = self.generator.hidden(self.recoupler.fuse(identity, expression, unit))
-        rest = self.generator.hidden(self.recoupler.fuse_neutral(identity, unit))
+        inverse = self.recoupler.inverse_lengths()
+        moved = self.generator.hidden(self.recoupler.fuse(identity, expression, inverse))
+        rest = self.generator.hidden(self.recoupler.fuse_neutral(identity, inverse))
         flat = (moved - rest) @ self.generator.last.weight.T
         return flat.unflatten(1, (self.generator.vertex_count, 3))
 
@@ -115,12 +115,12 @@ class RecoupledDecoder(nn.Module):
         displacement :math:`f(z) - f(0)` and its derivative :math:`J_f(z)\,z` along the expression code, of which the
         last layer needs the difference and the derivative of its input alone.
         """
-        unit = self.recoupler.unit_weight()
-        fused = [self.recoupler.fuse(identity, expression, unit)]
+        inverse = self.recoupler.inverse_lengths()
+        fused = [self.recoupler.fuse(identity, expression, inverse)]
         if has_neutral:
-            fused.append(self.recoupler.fuse_neutral(identity, unit))
+            fused.append(self.recoupler.fuse_neutral(identity, inverse))
         faces = self.generator.hidden(torch.cat(fused))
-        rows = [faces] if pairs is None else [faces, *self._hidden_growth(*pairs, unit)]
+        rows = [faces] if pairs is None else [faces, *self._hidden_growth(*pairs, inverse)]
         last = self.generator.last
         found = (torch.cat(rows) @ last.weight.T).split([len(part) for part in rows])
         scans = [part.unflatten(1, (self.generator.vertex_count, 3)) for part in (found[0] + last.bias, *found[1:])]
@@ -139,11 +139,11 @@ class RecoupledDecoder(nn.Module):
         self.generator.last.weight.mul_(factor)
         self.generator.last.bias.mul_(factor)
 
-    def _hidden_growth(self, identity: Tensor, expression: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    def _hidden_growth(self, identity: Tensor, expression: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
         """Difference from rest and derivative along the expression code of what the last layer sees."""
-        fused, along = self.recoupler.fuse_along(identity, expression, unit)
+        fused, along = self.recoupler.fuse_along(identity, expression, inverse)
         moved, directional = self.generator.hidden_along(fused, along)
-        return moved - self.generator.hidden(self.recoupler.fuse_neutral(identity, unit)), directional
+        return moved - self.generator.hidden(self.recoupler.fuse_neutral(identity, inverse)), directional
 
 
 class AddedDecoder(nn.Module):

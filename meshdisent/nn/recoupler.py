@@ -92,35 +92,38 @@ class Recoupler(nn.Module):
         self.weight = nn.Parameter(torch.randn(fused_size, identity_size, expression_size))
         self.scores = exact_scores if exact else coded_scores
 
-    def unit_weight(self) -> Float[Tensor, "fused pair"]:
-        """The weights of each output entry, flattened and divided by their Euclidean norm."""
-        return nn.functional.normalize(self.weight.flatten(start_dim=1), dim=1, eps=1e-12)
+    def inverse_lengths(self) -> Float[Tensor, " fused"]:
+        """One over the Euclidean norm of the weights of each output entry.
+
+        What they give is divided by it, not the weights: a million numbers of the published sizes, for each decoding.
+        """
+        return 1 / torch.linalg.vector_norm(self.weight, dim=(1, 2)).clamp_min(1e-12)
 
     def forward(
         self, identity: Float[Tensor, "batch identity"], expression: Float[Tensor, "batch expression"]
     ) -> Float[Tensor, "batch fused"]:
         """Fused codes, about standard normal when the codes are."""
-        return self.fuse(identity, expression, self.unit_weight())
+        return self.fuse(identity, expression, self.inverse_lengths())
 
     def neutral(self, identity: Float[Tensor, "batch identity"]) -> Float[Tensor, "batch fused"]:
         """Fused codes where all entries of the expression code are zero."""
-        return self.fuse_neutral(identity, self.unit_weight())
+        return self.fuse_neutral(identity, self.inverse_lengths())
 
     def fuse(
         self,
         identity: Float[Tensor, "batch identity"],
         expression: Float[Tensor, "batch expression"],
-        unit: Float[Tensor, "fused pair"],
+        inverse: Float[Tensor, " fused"],
     ) -> Float[Tensor, "batch fused"]:
-        """Fused codes, with :meth:`unit_weight` at hand."""
-        scores = self.scores(identity, expression).to(unit.dtype)
-        return scores.flatten(start_dim=1) @ unit.T  # (B, I*E) x (I*E, K)
+        """Fused codes, with :meth:`inverse_lengths` at hand."""
+        scores = self.scores(identity, expression).to(self.weight.dtype)
+        return scores.flatten(start_dim=1) @ self.weight.flatten(start_dim=1).T * inverse  # (B, I*E) x (I*E, K)
 
     def fuse_along(
         self,
         identity: Float[Tensor, "batch identity"],
         expression: Float[Tensor, "batch expression"],
-        unit: Float[Tensor, "fused pair"],
+        inverse: Float[Tensor, " fused"],
     ) -> tuple[Float[Tensor, "batch fused"], Float[Tensor, "batch fused"]]:
         """Fused codes, and their derivative where all entries of the expression code grow in proportion.
 
@@ -137,15 +140,15 @@ class Recoupler(nn.Module):
             (slopes,) = torch.autograd.grad(scores.sum(), of_expression, create_graph=differentiable)
         scores = scores if differentiable else scores.detach()
         rows = torch.cat([scores.view(len(identity), -1), (slopes * direction).view(len(identity), -1)])
-        fused = rows.to(unit.dtype) @ unit.T
+        fused = rows.to(self.weight.dtype) @ self.weight.flatten(start_dim=1).T * inverse
         return fused[: len(identity)], fused[len(identity) :]
 
     def fuse_neutral(
-        self, identity: Float[Tensor, "batch identity"], unit: Float[Tensor, "fused pair"]
+        self, identity: Float[Tensor, "batch identity"], inverse: Float[Tensor, " fused"]
     ) -> Float[Tensor, "batch fused"]:
-        """Fused codes at rest, with :meth:`unit_weight` at hand.
+        """Fused codes at rest, with :meth:`inverse_lengths` at hand.
 
         Every entry then meets the same number, so one score stands for all: as many times fewer as there are entries.
         """
-        scores = self.scores(identity, torch.zeros_like(identity[:, :1])).to(unit.dtype)[:, :, 0]  # (B, I)
-        return scores @ unit.unflatten(1, self.weight.shape[1:]).sum(dim=2).T
+        scores = self.scores(identity, torch.zeros_like(identity[:, :1])).to(self.weight.dtype)[:, :, 0]  # (B, I)
+        return scores @ self.weight.sum(dim=2).T * inverse

@@ -9,6 +9,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from meshdisent.cli import fit
 from meshdisent.cli.fit_images import main
 from meshdisent.errors import DataError, UsageError
 from meshdisent.mesh.mesh import Mesh
@@ -69,6 +70,15 @@ def test_a_wall_is_left_out_with_its_picture_and_the_face_is_kept(folder, capsys
     with Image.open(folder / "out-misfit.png") as best_try:
         assert best_try.size == (5 * 256, 256)
     assert not out.exists()
+
+
+def test_every_format_of_photographs_is_known_by_its_ending(folder):
+    shot = folder / "shot 1.PPM"
+    with Image.open(folder / "shot 1.png") as photo:
+        photo.save(shot)
+    out, points = folder / "out", folder / "shot 1.json"
+    assert fit.main(["wsdf-ict", str(shot), "--landmarks", str(points), "--field-of-view", "14", "--out", str(out)]) == 0
+    assert json.loads((out / "fit.json").read_text())["shot 1"]["evidence"]["landmark_pixels"] < 2
 
 
 def test_a_detector_gives_the_landmarks(folder, monkeypatch, capsys):

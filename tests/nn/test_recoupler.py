@@ -77,10 +77,10 @@ def test_reverse_over_forward_mode_is_the_derivative_of_the_forward_product(exac
 def test_the_derivative_along_the_expression_code_is_that_of_forward_mode(exact, learns, is_recorded):
     recoupler = Recoupler(4, 3, 2, exact=exact).double()
     pair = [codes(5, size, seed).requires_grad_(learns) for size, seed in ((4, 7), (3, 8))]
-    unit = recoupler.unit_weight()
-    plain = torch.func.jvp(lambda code: recoupler.fuse(pair[0], code, unit), (pair[1],), (pair[1].detach(),))
+    inverse = recoupler.inverse_lengths()
+    plain = torch.func.jvp(lambda code: recoupler.fuse(pair[0], code, inverse), (pair[1],), (pair[1].detach(),))
     with torch.set_grad_enabled(is_recorded):
-        found = recoupler.fuse_along(*pair, recoupler.unit_weight())
+        found = recoupler.fuse_along(*pair, recoupler.inverse_lengths())
     torch.testing.assert_close(found, plain, rtol=1e-11, atol=1e-11)
     assert [value.requires_grad for value in found] == [is_recorded, is_recorded]
     if is_recorded:
@@ -146,7 +146,8 @@ def test_exact_scores_increase_over_the_whole_line():
 def test_each_output_entry_uses_weights_of_length_one():
     recoupler = Recoupler(5, 4, 3)
     before = recoupler(codes(2, 5, 9, torch.float32), codes(2, 4, 10, torch.float32))
-    torch.testing.assert_close(recoupler.unit_weight().norm(dim=1), torch.ones(3))
+    unit = recoupler.weight * recoupler.inverse_lengths()[:, None, None]
+    torch.testing.assert_close(unit.flatten(start_dim=1).norm(dim=1), torch.ones(3))
     recoupler.weight.data *= 100
     torch.testing.assert_close(recoupler(codes(2, 5, 9, torch.float32), codes(2, 4, 10, torch.float32)), before)
 

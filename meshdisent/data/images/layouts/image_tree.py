@@ -13,7 +13,8 @@ from meshdisent.data.layouts.tree import FoundFile, files_below, frame_number, k
 from meshdisent.errors import DataError
 
 #: Extensions that are read, in lower case.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+#: Of photographs, wherever files of them are asked for.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
