@@ -344,7 +344,8 @@ def coding(count: int, recipe: str = "wsdf-published") -> Callable[[Path, Path, 
         flops = step_flops(model, count) / 3  # one way; the decoder's rows are four times as many there
         # One scan alone gains nothing: what takes long is to round the weights.
         more = {"ours, products in bfloat16": rounded} if count > 1 else {}
-        return Problem(methods={"ours": call, **more}, flops=flops)
+        weights = sum(value.numel() for value in model.parameters())
+        return Problem(methods={"ours": call, **more}, flops=flops, bytes=4.0 * weights)
 
     return make
 
