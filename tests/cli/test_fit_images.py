@@ -77,7 +77,8 @@ def test_every_format_of_photographs_is_known_by_its_ending(folder):
     with Image.open(folder / "shot 1.png") as photo:
         photo.save(shot)
     out, points = folder / "out", folder / "shot 1.json"
-    assert fit.main(["wsdf-ict", str(shot), "--landmarks", str(points), "--field-of-view", "14", "--out", str(out)]) == 0
+    options = ["--landmarks", str(points), "--field-of-view", "14", "--out", str(out)]
+    assert fit.main(["wsdf-ict", str(shot), *options]) == 0
     assert json.loads((out / "fit.json").read_text())["shot 1"]["evidence"]["landmark_pixels"] < 2
 
 
