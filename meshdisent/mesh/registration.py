@@ -6,7 +6,7 @@ r"""Non-rigid registration: the template of a topology is brought onto a surface
    upon it (:mod:`~meshdisent.mesh.thin_plate`).
 3. From there it bends freely, stiff at first and softer in each stage (:mod:`~meshdisent.mesh.thin_plate`, with the
    equation), as in the optimal-step registration of Amberg et al. (2007).
-4. Without a prior, and where rims hold it, it slides along the surface until it is strained as evenly as can be
+4. Without a prior, and where rims hold it, it slides along the surface, a few steps towards where it is strained evenly
    (:mod:`~meshdisent.mesh.even_strain`): nothing else says how far it slides.
 
 Each stage bends what the one before has left, so that a jaw may turn far, which a bending energy of the whole way
@@ -72,7 +72,7 @@ class RegistrationConfig:
     lengths_after_prior_mm, lengths_after_evening_mm : As ``lengths_mm``, when a prior has been fitted before, or the
         way was made even.
     evenings : Without a prior, and where rims are looked for: stiffness of each stage after ``lengths_mm`` in which the
-        template slides until its strain is even (:mod:`~meshdisent.mesh.even_strain`).
+        template slides towards an even strain (:mod:`~meshdisent.mesh.even_strain`).
     rounds : Matches and solutions a stage.
     point_weight : Weight of the distance to a match beside that to its plane.
     normal_mm : How many mm count as much as one radian between normals when a match is looked for.
@@ -271,7 +271,7 @@ class _Fit:
             self._close("bending", length)
 
     def even(self) -> None:
-        """Let the template slide on what it has found until the whole way is even."""
+        """Let the template slide on what it has found, a few steps towards where the whole way is even."""
         if self.rims is None:
             return
         strain = EvenStrain(self.topology)

@@ -12,8 +12,7 @@ from meshdisent.data.layouts.base import natural_key
 from meshdisent.data.layouts.tree import FoundFile, files_below, frame_number, kind_of
 from meshdisent.errors import DataError
 
-#: Extensions that are read, in lower case.
-#: Of photographs, wherever files of them are asked for.
+#: Extensions of photographs, in lower case, wherever files of them are asked for.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 
 
